@@ -1,0 +1,1 @@
+"""Benchmarks of speed and of the papers' claims; `ros_xai bench NAME` runs one."""

@@ -1,0 +1,1 @@
+"""Geometry, cameras, point clouds and configuration: numpy only, no files, no ROS."""

@@ -1,0 +1,1 @@
+"""Data sets as samples of arrays, one sample type per task."""

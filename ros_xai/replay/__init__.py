@@ -1,0 +1,1 @@
+"""Bags in, bags out, metrics and the report."""

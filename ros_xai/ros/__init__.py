@@ -1,0 +1,1 @@
+"""Between ROS and arrays: messages, synchronisation, QoS, parameters, lifecycle, diagnostics."""

@@ -1,0 +1,1 @@
+"""One training loop per method and the pieces they share."""

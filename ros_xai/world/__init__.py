@@ -1,0 +1,1 @@
+"""The synthetic driving world: traffic, scenes, rays, sensors, exact ground truth."""

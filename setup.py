@@ -1,0 +1,78 @@
+"""Package of ROS 2 (ament_python) and of pip alike: one list of files, scripts and dependencies."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = "ros_xai"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Explainable onboard perception of a self-driving car, as ROS 2 nodes",
+    license="Apache-2.0",
+    maintainer="ros_xai maintainers",
+    maintainer_email="maintainers@users.noreply.example.org",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed", "weights/*", "replay/templates/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", glob("launch/*.launch.py")),
+        (f"share/{NAME}/config", glob("config/*")),
+    ],
+    python_requires=">=3.10,<3.14",
+    # Ranges, so that a Jetson or CUDA machine keeps its own torch and OpenCV;
+    # constraints.txt pins what the project is tested with.
+    install_requires=[
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "opencv-python-headless>=4.8,<5",
+        "torch>=2.4",
+        "safetensors>=0.4.3",
+        "PyYAML>=6.0",
+        "typer>=0.12",
+        "rich>=13",
+        "jinja2>=3.1",
+        "rosbags>=0.10.5",
+        "mcap>=1.2",
+    ],
+    extras_require={
+        # rclpy and the messages as wheels, for machines without a ROS 2 installation.
+        "ros": [
+            "ros-kilted-rclpy",
+            "ros-rmw-fastrtps-cpp",
+            "ros-std-msgs",
+            "ros-sensor-msgs",
+            "ros-geometry-msgs",
+            "ros-nav-msgs",
+            "ros-visualization-msgs",
+            "ros-diagnostic-msgs",
+            "ros-lifecycle-msgs",
+            "ros-rosgraph-msgs",
+        ],
+        # Traffic and ray casting of the synthetic world.
+        "world": ["libsumo", "eclipse-sumo", "trimesh", "embreex"],
+        # Faster inference on a CPU than torch's.
+        "engines": ["onnxruntime>=1.18", "openvino>=2024.4", "onnx>=1.16", "onnxscript>=0.3"],
+        # Argoverse 2 files.
+        "forecasting": ["pyarrow>=14", "shapely>=2.0"],
+        "test": [
+            "pytest>=8",
+            "pytest-timeout",
+            "hypothesis",
+            "rosbags-image",
+            "ruff",
+            "mypy",
+            "import-linter",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "ros_xai = ros_xai.cli:app",
+            "depth = ros_xai.nodes.depth:main",
+        ]
+    },
+    zip_safe=False,
+)
