@@ -1,0 +1,40 @@
+# make demo    the main job on the embedded default: no ROS installation needed
+# make test    every test
+# make lint    format, lint, types, imports
+# make bench   speed and claims; writes docs/results (long)
+PYTHON ?= python3
+VENV ?= .venv
+# On a machine with ROS 2 sourced: make EXTRAS=world,engines,forecasting,test
+EXTRAS ?= ros,world,engines,forecasting,test
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint format bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/ros_xai demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	$(BIN)/ros_xai bench all
+
+$(INSTALLED): setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
