@@ -1,12 +1,11 @@
 """Arrays in, one MCAP bag out that rosbag2, rosbags and Foxglove read; no ROS needed.
 
-Same calls, same bytes: the file holds no date, no host and no library version.
+Same calls, same bytes: the file holds no date, no host and no version.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,27 +13,11 @@ from typing import Any
 import numpy as np
 from mcap.writer import CompressionType, Writer
 from numpy.typing import ArrayLike, NDArray
-from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.store import Typestore
 
-from ros_xai.core.geometry import quaternion_from_rotation
+from ros_xai.world import bag_messages
+from ros_xai.world.bag_messages import Marker
 
-# Bytes of a pixel and number of channels, per encoding of sensor_msgs/image_encodings.hpp.
-ENCODINGS = {
-    "rgb8": (np.uint8, 3),
-    "bgr8": (np.uint8, 3),
-    "rgba8": (np.uint8, 4),
-    "bgra8": (np.uint8, 4),
-    "mono8": (np.uint8, 1),
-    "mono16": (np.uint16, 1),
-    "16UC1": (np.uint16, 1),
-    "32FC1": (np.float32, 1),
-}
-# Numbers of sensor_msgs/PointField.
-FIELD_TYPES = {
-    np.dtype(name): number
-    for number, name in enumerate(("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"), start=1)
-}
+__all__ = ["BagWriter", "Marker"]
 
 # rosbag2's description of QoS; integers are read by every distribution, names only since Jazzy.
 QOS = """- history: 1
@@ -48,19 +31,7 @@ QOS = """- history: 1
   avoid_ros_namespace_conventions: false
 """
 QOS_VOLATILE = QOS.format(depth=10, durability=2)
-QOS_LATCHED = QOS.format(depth=100, durability=1)  # transient local: late subscribers get it
-
-
-@dataclass(frozen=True)
-class Marker:
-    """A box of a MarkerArray: `ns` is its class, `id` its track, `T` its pose [4,4] in metres."""
-
-    id: int
-    ns: str
-    T: NDArray[np.float64]
-    size: tuple[float, float, float]
-    text: str = ""
-    color: tuple[float, float, float, float] = (0.2, 0.6, 1.0, 0.6)
+QOS_LATCHED = QOS.format(depth=100, durability=1)  # transient local: late subscribers get it too
 
 
 class BagWriter:
@@ -72,11 +43,9 @@ class BagWriter:
 
     def __init__(self, path: Path | str, compress: bool = True) -> None:
         self.path = Path(path)
-        self.typestore: Typestore = get_typestore(Stores.ROS2_JAZZY)
-        self._types = self.typestore.types
+        self.typestore = bag_messages.typestore()
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, tuple[int, str]] = {}
-        self._sequence: dict[str, int] = {}
         self._part = self.path.with_name(self.path.name + ".part")
         self._part.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._part.open("wb")
@@ -114,33 +83,8 @@ class BagWriter:
         encoding: str,
         log_ns: int | None = None,
     ) -> None:
-        """An image [H,W] or [H,W,C] of the dtype and channels that `encoding` names.
-
-        Raises:
-            ValueError: the encoding is unknown or does not fit the array.
-        """
-        if encoding not in ENCODINGS:
-            raise ValueError(f"expected encoding one of {', '.join(ENCODINGS)}; got {encoding}")
-        dtype, channels = ENCODINGS[encoding]
-        given = array.shape[2] if array.ndim == 3 else 1
-        if array.ndim not in (2, 3) or array.dtype != dtype or given != channels:
-            raise ValueError(
-                f"{encoding} on {topic}: expected {np.dtype(dtype)} [H,W] with {channels} channels;"
-                f" got {array.dtype} {list(array.shape)}"
-            )
-        self._send(
-            "sensor_msgs/msg/Image",
-            topic,
-            stamp_ns,
-            log_ns,
-            header=self._header(stamp_ns, frame),
-            height=array.shape[0],
-            width=array.shape[1],
-            encoding=encoding,
-            is_bigendian=0,
-            step=array.shape[1] * array.itemsize * channels,
-            data=_bytes(array),
-        )
+        """An image [H,W] or [H,W,C]; raises ValueError where the encoding does not fit it."""
+        self.message(topic, stamp_ns, bag_messages.image(stamp_ns, frame, array, encoding), log_ns)
 
     def compressed(
         self,
@@ -151,15 +95,9 @@ class BagWriter:
         format: str = "jpeg",
         log_ns: int | None = None,
     ) -> None:
-        """An encoded image (JPEG, PNG) as sensor_msgs/CompressedImage."""
-        self._send(
-            "sensor_msgs/msg/CompressedImage",
-            topic,
-            stamp_ns,
-            log_ns,
-            header=self._header(stamp_ns, frame),
-            format=format,
-            data=np.frombuffer(data, np.uint8),
+        """An encoded image (JPEG, PNG)."""
+        self.message(
+            topic, stamp_ns, bag_messages.compressed(stamp_ns, frame, data, format), log_ns
         )
 
     def camera_info(
@@ -172,27 +110,9 @@ class BagWriter:
         height: int,
         log_ns: int | None = None,
     ) -> None:
-        """The CameraInfo of a rectified camera with intrinsics [3,3] in pixels."""
-        K = np.asarray(intrinsics, dtype=np.float64)
-        self._send(
-            "sensor_msgs/msg/CameraInfo",
-            topic,
-            stamp_ns,
-            log_ns,
-            header=self._header(stamp_ns, frame),
-            height=height,
-            width=width,
-            distortion_model="plumb_bob",
-            d=np.zeros(5),
-            k=K.reshape(9),
-            r=np.eye(3).reshape(9),
-            p=np.hstack([K, np.zeros((3, 1))]).reshape(12),
-            binning_x=0,
-            binning_y=0,
-            roi=self._types["sensor_msgs/msg/RegionOfInterest"](
-                x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-            ),
-        )
+        """A rectified camera with intrinsics [3,3] in pixels."""
+        info = bag_messages.camera_info(stamp_ns, frame, intrinsics, width, height)
+        self.message(topic, stamp_ns, info, log_ns)
 
     def points(
         self,
@@ -204,33 +124,7 @@ class BagWriter:
         **fields: NDArray[Any],
     ) -> None:
         """A cloud [N,3] in metres with more fields of length N (ring, intensity, ...)."""
-        columns = dict(zip("xyz", np.asarray(xyz, dtype=np.float32).T)) | fields
-        # A record per point, without padding: what `np.concatenate` cannot do across types.
-        layout = np.dtype([(name, column.dtype) for name, column in columns.items()])
-        cloud = np.empty(len(xyz), dtype=layout)
-        for name, column in columns.items():
-            cloud[name] = column
-        point_field = self._types["sensor_msgs/msg/PointField"]
-        self._send(
-            "sensor_msgs/msg/PointCloud2",
-            topic,
-            stamp_ns,
-            log_ns,
-            header=self._header(stamp_ns, frame),
-            height=1,
-            width=len(cloud),
-            fields=[
-                point_field(
-                    name=name, offset=offset, datatype=FIELD_TYPES[dtype.newbyteorder("=")], count=1
-                )
-                for name, (dtype, offset) in (layout.fields or {}).items()
-            ],
-            is_bigendian=False,
-            point_step=layout.itemsize,
-            row_step=layout.itemsize * len(cloud),
-            data=_bytes(cloud),
-            is_dense=bool(np.isfinite(xyz).all()),
-        )
+        self.message(topic, stamp_ns, bag_messages.points(stamp_ns, frame, xyz, fields), log_ns)
 
     def transforms(
         self,
@@ -240,27 +134,8 @@ class BagWriter:
         log_ns: int | None = None,
     ) -> None:
         """(parent, child, T_parent_child [4,4]) each; latched on a topic named tf_static."""
-        records = []
-        for parent, child, T in transforms:
-            translation, rotation = self._pose_parts(T)
-            records.append(
-                self._types["geometry_msgs/msg/TransformStamped"](
-                    header=self._header(stamp_ns, parent),
-                    child_frame_id=child,
-                    transform=self._types["geometry_msgs/msg/Transform"](
-                        translation=self._types["geometry_msgs/msg/Vector3"](**translation),
-                        rotation=rotation,
-                    ),
-                )
-            )
-        self._send(
-            "tf2_msgs/msg/TFMessage",
-            topic,
-            stamp_ns,
-            log_ns,
-            latched=topic.endswith("tf_static"),
-            transforms=records,
-        )
+        message = bag_messages.transforms(stamp_ns, transforms)
+        self.message(topic, stamp_ns, message, log_ns, latched=topic.endswith("tf_static"))
 
     def odometry(
         self,
@@ -274,24 +149,8 @@ class BagWriter:
         log_ns: int | None = None,
     ) -> None:
         """Pose T_frame_child [4,4]; velocities (m/s, rad/s) in the child's frame (REP-105)."""
-        vector = self._types["geometry_msgs/msg/Vector3"]
-        twist = self._types["geometry_msgs/msg/Twist"](
-            linear=vector(*map(float, linear)), angular=vector(*map(float, angular))
-        )
-        self._send(
-            "nav_msgs/msg/Odometry",
-            topic,
-            stamp_ns,
-            log_ns,
-            header=self._header(stamp_ns, frame),
-            child_frame_id=child,
-            pose=self._types["geometry_msgs/msg/PoseWithCovariance"](
-                pose=self._pose(T), covariance=np.zeros(36)
-            ),
-            twist=self._types["geometry_msgs/msg/TwistWithCovariance"](
-                twist=twist, covariance=np.zeros(36)
-            ),
-        )
+        message = bag_messages.odometry(stamp_ns, frame, child, T, linear, angular)
+        self.message(topic, stamp_ns, message, log_ns)
 
     def markers(
         self,
@@ -301,34 +160,8 @@ class BagWriter:
         markers: Iterable[Marker],
         log_ns: int | None = None,
     ) -> None:
-        """Boxes as a MarkerArray; a box that is not repeated vanishes after half a second."""
-        build = self._types["visualization_msgs/msg/Marker"]
-        compressed_image = self._types["sensor_msgs/msg/CompressedImage"]
-        records = [
-            build(
-                header=self._header(stamp_ns, frame),
-                ns=marker.ns,
-                id=marker.id,
-                type=build.CUBE,
-                action=build.ADD,
-                pose=self._pose(marker.T),
-                scale=self._types["geometry_msgs/msg/Vector3"](*map(float, marker.size)),
-                color=self._types["std_msgs/msg/ColorRGBA"](*map(float, marker.color)),
-                lifetime=self._types["builtin_interfaces/msg/Duration"](0, 500_000_000),
-                frame_locked=False,
-                points=[],
-                colors=[],
-                texture_resource="",
-                texture=compressed_image(self._header(0, ""), "", np.zeros(0, np.uint8)),
-                uv_coordinates=[],
-                text=marker.text,
-                mesh_resource="",
-                mesh_file=self._types["visualization_msgs/msg/MeshFile"]("", np.zeros(0, np.uint8)),
-                mesh_use_embedded_materials=False,
-            )
-            for marker in markers
-        ]
-        self._send("visualization_msgs/msg/MarkerArray", topic, stamp_ns, log_ns, markers=records)
+        """Boxes as a MarkerArray: ns = class, id = track."""
+        self.message(topic, stamp_ns, bag_messages.markers(stamp_ns, frame, markers), log_ns)
 
     def grid(
         self,
@@ -340,33 +173,9 @@ class BagWriter:
         origin: ArrayLike,
         log_ns: int | None = None,
     ) -> None:
-        """An OccupancyGrid int8 [H,W] (-1 unknown, 0..100), latched.
-
-        Cell [0,0] lies at `origin`, a pose [4,4] or a position (x, y); columns run along x, rows
-        along y; `resolution` is metres per cell.
-        """
-        place = np.asarray(origin, dtype=np.float64)
-        if place.shape != (4, 4):
-            T = np.eye(4)
-            T[: place.size, 3] = place
-            place = T
-        stamp = self._stamp(stamp_ns)
-        self._send(
-            "nav_msgs/msg/OccupancyGrid",
-            topic,
-            stamp_ns,
-            log_ns,
-            latched=True,
-            header=self._header(stamp_ns, frame),
-            info=self._types["nav_msgs/msg/MapMetaData"](
-                map_load_time=stamp,
-                resolution=float(resolution),
-                width=array.shape[1],
-                height=array.shape[0],
-                origin=self._pose(place),
-            ),
-            data=np.ascontiguousarray(array, dtype=np.int8).reshape(-1),
-        )
+        """An OccupancyGrid int8 [H,W], latched; see `bag_messages.grid`."""
+        message = bag_messages.grid(stamp_ns, frame, array, resolution, origin)
+        self.message(topic, stamp_ns, message, log_ns, latched=True)
 
     def message(
         self,
@@ -379,7 +188,7 @@ class BagWriter:
         """A message object of `self.typestore`."""
         name = message.__msgtype__
         data = bytes(self.typestore.serialize_cdr(message, name))
-        self.cdr(topic, name, data, stamp_ns if log_ns is None else log_ns, latched=latched)
+        self.cdr(topic, name, data, stamp_ns if log_ns is None else log_ns, latched)
 
     def cdr(
         self, topic: str, type_name: str, data: bytes, log_ns: int, latched: bool = False
@@ -394,8 +203,7 @@ class BagWriter:
         channel, known = self._channels[topic]
         if known != type_name:
             raise ValueError(f"{topic} holds {known}; got {type_name}: use another topic")
-        self._sequence[topic] = self._sequence.get(topic, -1) + 1
-        self._writer.add_message(channel, log_ns, data, log_ns, self._sequence[topic])
+        self._writer.add_message(channel, log_ns, data, publish_time=log_ns)
 
     def _register(self, topic: str, type_name: str, latched: bool) -> int:
         if type_name not in self._schemas:
@@ -408,39 +216,3 @@ class BagWriter:
             "topic_type_hash": self.typestore.hash_rihs01(type_name),
         }
         return self._writer.register_channel(topic, "cdr", self._schemas[type_name], metadata)
-
-    def _send(
-        self,
-        type_name: str,
-        topic: str,
-        stamp_ns: int,
-        log_ns: int | None,
-        latched: bool = False,
-        **values: Any,
-    ) -> None:
-        self.message(topic, stamp_ns, self._types[type_name](**values), log_ns, latched)
-
-    def _stamp(self, stamp_ns: int) -> Any:
-        seconds, nanoseconds = divmod(int(stamp_ns), 1_000_000_000)
-        return self._types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
-
-    def _header(self, stamp_ns: int, frame: str) -> Any:
-        return self._types["std_msgs/msg/Header"](stamp=self._stamp(stamp_ns), frame_id=frame)
-
-    def _pose_parts(self, T: ArrayLike) -> tuple[dict[str, float], Any]:
-        matrix = np.asarray(T, dtype=np.float64)
-        x, y, z, w = map(float, quaternion_from_rotation(matrix[:3, :3]))
-        rotation = self._types["geometry_msgs/msg/Quaternion"](x=x, y=y, z=z, w=w)
-        return dict(zip("xyz", map(float, matrix[:3, 3]))), rotation
-
-    def _pose(self, T: ArrayLike) -> Any:
-        position, orientation = self._pose_parts(T)
-        return self._types["geometry_msgs/msg/Pose"](
-            position=self._types["geometry_msgs/msg/Point"](**position), orientation=orientation
-        )
-
-
-def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """The array's memory as flat bytes, little endian."""
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return little.reshape(-1).view(np.uint8)
