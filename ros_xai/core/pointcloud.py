@@ -26,16 +26,16 @@ def sparse_depth(
     """
     image = np.zeros((height, width), dtype=np.float32)
     z = points_camera[:, 2]
-    points = points_camera[
-        np.isfinite(points_camera).all(axis=1) & (z > min_depth) & (z < max_depth)
-    ]
-    uv = np.rint(project(points, intrinsics))
-    inside = (uv >= 0).all(axis=1) & (uv[:, 0] < width) & (uv[:, 1] < height)
-    u, v = uv[inside].astype(np.intp).T
-    nearest = np.full(height * width, np.inf, dtype=np.float32)
-    np.minimum.at(nearest, v * width + u, points[inside, 2].astype(np.float32))
-    hit = np.isfinite(nearest)
-    image.reshape(-1)[hit] = nearest[hit]
+    points = points_camera[(z > min_depth) & (z < max_depth)]
+    # What is not finite fails every comparison below, so it needs no pass of its own.
+    with np.errstate(invalid="ignore"):
+        u, v = np.rint(project(points, intrinsics)).T
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    pixel = v[inside].astype(np.int32) * width + u[inside].astype(np.int32)
+    depth = points[inside, 2].astype(np.float32)
+    # Of the points on one pixel the last written stays: write from far to near.
+    order = np.argsort(-depth, kind="stable")
+    image.reshape(-1)[pixel[order]] = depth[order]
     return image
 
 
