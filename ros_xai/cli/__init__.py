@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import typer
 
+import ros_xai
+from ros_xai.cli.bench import bench
+
 app = typer.Typer(
-    help="Explainable onboard perception: depth from a camera and a few LiDAR beams, on ROS 2.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(ros_xai.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    """Explainable onboard perception of a self-driving car, as ROS 2 nodes."""
