@@ -1,0 +1,121 @@
+"""Metric depth from one image and a few LiDAR beams: the class that nodes and scripts use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from safetensors.torch import load_file
+
+from ros_xai.core.camera import scale_intrinsics
+from ros_xai.core.config import from_mapping
+from ros_xai.depth import export
+from ros_xai.depth.inputs import FOCAL, network_input, resize_sparse
+from ros_xai.depth.network import DepthNetwork, NetworkConfig, build
+from ros_xai.engines.base import Engine
+from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
+from ros_xai.engines.openvino_engine import OpenVinoEngine
+from ros_xai.engines.torch_engine import TorchEngine
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "depth.safetensors"
+MAX_PIXELS = 640 * 192
+EngineName = Literal["torch", "onnxruntime", "openvino"]
+
+
+class DepthEstimator:
+    """(image, sparse depth, intrinsics) -> dense metric depth.
+
+    Works without LiDAR (all-zero sparse depth) and with any number of beams, less well.
+    """
+
+    def __init__(self, engine: Engine, max_pixels: int = MAX_PIXELS) -> None:
+        self.engine = engine
+        self.max_pixels = max_pixels
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path | None = None,
+        engine: EngineName = "torch",
+        threads: int = 0,
+        max_pixels: int = MAX_PIXELS,
+    ) -> DepthEstimator:
+        """The shipped network, or the one in a .safetensors file with its .json card beside it.
+
+        Raises FileNotFoundError when a file is missing, ConfigError for a card that does not fit.
+        """
+        return cls(make_engine(load_network(weights), engine, threads), max_pixels)
+
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        sparse_depth: NDArray[np.float32],
+        intrinsics: ArrayLike,
+    ) -> NDArray[np.float32]:
+        """Depth [H, W] metres along the optical axis, finite and positive everywhere.
+
+        image: uint8 [H, W, 3] rgb, rectified; sparse_depth: [H, W] metres, 0 = no return;
+        intrinsics: [3, 3] pixels of this image. Raises ValueError for shapes that do not fit.
+        """
+        _check(image, sparse_depth)
+        height, width = sparse_depth.shape
+        rows, columns = network_size(height, width, intrinsics, self.max_pixels)
+        small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+        K = scale_intrinsics(intrinsics, columns / width, rows / height)
+        frame = network_input(small, resize_sparse(sparse_depth, rows, columns), K)
+        outputs = self.engine({"image": frame.image[None], "geometry": frame.geometry[None]})
+        disparity = cv2.resize(outputs["disparity"][0, 0], (width, height))
+        return np.asarray(np.float32(frame.scale) / disparity, dtype=np.float32)
+
+
+def network_size(
+    height: int, width: int, intrinsics: ArrayLike, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int]:
+    """Rows and columns the network works at: multiples of 32, near its canonical focal length,
+    never larger than the image needs nor than ``max_pixels``."""
+    K = np.asarray(intrinsics, dtype=np.float64)
+    scale = min(1.0, FOCAL / K[0, 0], float(np.sqrt(max_pixels / (height * width))))
+    rows, columns = (max(32, 32 * round(n * scale / 32)) for n in (height, width))
+    return rows, columns
+
+
+def load_network(weights: str | Path | None = None) -> DepthNetwork:
+    """Network with the weights of a .safetensors file, built as its .json card says."""
+    path = SHIPPED if weights is None else Path(weights)
+    card = path.with_suffix(".json")
+    for file in (path, card):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"no {file}: weights are NAME.safetensors with NAME.json beside"
+            )
+    config = from_mapping(NetworkConfig, json.loads(card.read_text())["network"])
+    network = build(config)
+    network.load_state_dict(load_file(path))
+    return network.eval()
+
+
+def make_engine(network: DepthNetwork, engine: EngineName, threads: int = 0) -> Engine:
+    """The network compiled for the named engine."""
+    if engine == "torch":
+        return TorchEngine(export.Finest(network), export.INPUTS, export.OUTPUTS)
+    if engine == "onnxruntime":
+        return OnnxRuntimeEngine(export.to_onnx(network), threads)
+    if engine == "openvino":
+        return OpenVinoEngine(export.to_onnx(network), threads)
+    raise ValueError(f"expected engine torch, onnxruntime or openvino; got {engine!r}")
+
+
+def _check(image: NDArray[np.uint8], sparse_depth: NDArray[np.float32]) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f"expected an rgb image uint8 [H, W, 3]; got {image.dtype} {list(image.shape)}"
+        )
+    if sparse_depth.shape != image.shape[:2]:
+        raise ValueError(
+            f"expected a sparse depth of the image's {list(image.shape[:2])}; "
+            f"got {list(sparse_depth.shape)}"
+        )

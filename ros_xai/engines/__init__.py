@@ -1,0 +1,1 @@
+"""Inference engines behind one protocol: named arrays in, named arrays out."""
