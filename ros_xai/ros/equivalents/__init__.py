@@ -1,0 +1,1 @@
+"""Small equivalents of the distribution's packages, under their names; `compat` chooses."""
