@@ -1,0 +1,1 @@
+"""Semantic segmentation: one network, its adaptation to new domains (MTUDA) and classes (PLOP)."""
