@@ -165,13 +165,22 @@ def to_message(points: NDArray[Any], header: Any = None, **fields: NDArray[Any])
     message.is_bigendian = False
     message.point_step = dtype.itemsize
     message.row_step = dtype.itemsize * message.width
-    message.data = to_bytes(np.ascontiguousarray(structured, dtype=dtype))
+    message.data = to_bytes(_contiguous(structured, dtype))
     message.is_dense = all(
         bool(np.isfinite(structured[name]).all())
         for name in dtype.names or ()
         if dtype[name].base.kind == "f"
     )
     return message
+
+
+def _contiguous(structured: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if structured.dtype == dtype and structured.flags.c_contiguous:
+        return structured
+    # A copy made by numpy leaves the gaps between fields as it finds them in memory.
+    copy = np.zeros(structured.shape, dtype)
+    copy[...] = structured
+    return copy
 
 
 def _packed(points: NDArray[Any], fields: dict[str, NDArray[Any]]) -> NDArray[Any]:
