@@ -1,0 +1,160 @@
+"""Recordings of road users with the map they drive on, cut into forecasting scenes.
+
+Positions are in metres in the recording's map frame (x, y in the ground plane), headings in radians
+counter-clockwise from x, times in seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+STEP = 0.5  # s between samples of a scene
+HISTORY = 5  # samples up to and with the present
+HORIZON = 12  # samples ahead
+
+VEHICLE, TWO_WHEELER, PEDESTRIAN, TRAILER = "vehicle", "two-wheeler", "pedestrian", "trailer"
+# A trailer's box turns about a hitch that the forecasts know nothing of; pedestrians are no
+# unicycles. Both are only context of the others.
+FORECAST = (VEHICLE, TWO_WHEELER)
+
+
+@dataclass(frozen=True)
+class VectorMap:
+    """Polygons [n,2] of the drivable area and of crossings, polylines [n,2] of lane dividers."""
+
+    drivable: tuple[Array, ...]
+    dividers: tuple[Array, ...]
+    crossings: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """A agents of one instant with their past, `STEP` seconds apart, the present last.
+
+    id [A]; category [A] of VEHICLE, TWO_WHEELER, PEDESTRIAN, TRAILER; xy [A,HISTORY,2] and yaw
+    [A,HISTORY], NaN where not yet observed; the present is always there.
+    """
+
+    id: NDArray[np.str_]
+    category: NDArray[np.str_]
+    xy: Array
+    yaw: Array
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The tracks at `time` and what became of them: future [A,HORIZON,2], NaN where unknown."""
+
+    time: float
+    tracks: Tracks
+    future: Array
+
+    def complete(self) -> NDArray[np.bool_]:
+        """Agents [A] whose whole past and whole future are known."""
+        return np.isfinite(self.tracks.xy).all((1, 2)) & np.isfinite(self.future).all((1, 2))
+
+    def moving(self, in_future: float = 2.0, in_past: float = 1.0) -> NDArray[np.bool_]:
+        """Agents [A] that are displaced by 2 m in the future or were by 1 m in the past."""
+        present = self.tracks.xy[:, -1]
+        ahead = np.linalg.norm(self.future[:, -1] - present, axis=-1)
+        behind = np.linalg.norm(present - self.tracks.xy[:, 0], axis=-1)
+        return (ahead >= in_future) | (behind >= in_past)
+
+    def forecastable(self) -> NDArray[np.bool_]:
+        """Agents [A] of a category that is forecast."""
+        return np.isin(self.tracks.category, FORECAST)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A agents over T frames of a fixed rate: time [T], xy [T,A,2] and yaw [T,A], NaN = absent."""
+
+    name: str
+    time: Array
+    id: NDArray[np.str_]
+    category: NDArray[np.str_]
+    xy: Array
+    yaw: Array
+    map: VectorMap
+
+    def scenes(self, first: int = 0) -> Iterator[Scene]:
+        """A scene every `STEP` seconds, from frame `first` on, once there is a whole past."""
+        stride = round(STEP / float(np.median(np.diff(self.time))))
+        xy, yaw, time = self.xy[first::stride], self.yaw[first::stride], self.time[first::stride]
+        unknown = np.full((HORIZON, *xy.shape[1:]), np.nan)
+        later = np.concatenate([xy, unknown])
+        for now in range(HISTORY - 1, len(xy)):
+            present = np.isfinite(xy[now, :, 0])
+            past = slice(now - HISTORY + 1, now + 1)
+            yield Scene(
+                time=float(time[now]),
+                tracks=Tracks(
+                    id=self.id[present],
+                    category=self.category[present],
+                    xy=xy[past, present].swapaxes(0, 1),
+                    yaw=yaw[past, present].T,
+                ),
+                future=later[now + 1 : now + 1 + HORIZON, present].swapaxes(0, 1),
+            )
+
+
+def table(
+    frame: NDArray[np.integer], agent: NDArray[np.integer], values: Array, shape: tuple[int, int]
+) -> Array:
+    """Rows of a list of observations as [T,A,...], NaN where an agent was not observed."""
+    filled = np.full((*shape, *values.shape[1:]), np.nan)
+    filled[frame, agent] = values
+    return filled
+
+
+_WORLD_CATEGORIES = {
+    "car": VEHICLE,
+    "truck": VEHICLE,
+    "bus": VEHICLE,
+    "bicycle": TWO_WHEELER,
+    "pedestrian": PEDESTRIAN,
+}
+
+
+def world_recordings(folder: Path) -> list[Path]:
+    """The traffic files of a folder written by `ros_xai world dataset forecasting`, in order.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    files = sorted(folder.glob("traffic_*.npz"))
+    if not files:
+        raise FileNotFoundError(
+            f"no traffic_*.npz in {folder}; write them with: ros_xai world dataset forecasting"
+        )
+    return files
+
+
+def read_world(path: Path) -> Recording:
+    """The recording of one traffic_NNNN.npz and the map_NNNN.json beside it."""
+    map_path = path.with_name(path.name.replace("traffic_", "map_")).with_suffix(".json")
+    with np.load(path) as traffic:
+        return Recording(
+            name=path.stem,
+            time=traffic["time"].astype(np.float64),
+            id=traffic["id"].astype(str),
+            category=np.array([_WORLD_CATEGORIES[c] for c in traffic["category"]]),
+            xy=traffic["xy"].astype(np.float64),
+            yaw=traffic["yaw"].astype(np.float64),
+            map=vector_map(json.loads(map_path.read_text())),
+        )
+
+
+def vector_map(record: Mapping[str, Any]) -> VectorMap:
+    """The map of a record of lists of points; its other entries, such as lanes, are not used."""
+    layers = (record["drivable"], record["dividers"], record["crossings"])
+    return VectorMap(*(tuple(np.asarray(line, dtype=np.float64) for line in la) for la in layers))
