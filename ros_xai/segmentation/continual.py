@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ros_xai.segmentation.plop import BACKGROUND, IGNORE
+from ros_xai.data.segmentation import IGNORE
+from ros_xai.segmentation.plop import BACKGROUND
 
 
 def lwf_distillation(old_logits: Tensor, new_logits: Tensor) -> Tensor:

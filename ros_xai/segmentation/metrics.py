@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORE = 255
+from ros_xai.data.segmentation import IGNORE
 
 
 def confusion(

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ros_xai.data.segmentation import IGNORE
+
 BACKGROUND = 0
-IGNORE = 255
 BINS = 100
 
 

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ros_xai.data.segmentation import IGNORE
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -110,7 +112,7 @@ def paste(
 
 
 def erase_context(
-    image: NDArray[np.uint8], label: NDArray[np.uint8], pasted: NDArray[np.bool_], ignore: int = 255
+    image: NDArray[np.uint8], label: NDArray[np.uint8], pasted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Only the pasted objects, on the image's mean colour; every other pixel is ignored.
 
@@ -120,5 +122,5 @@ def erase_context(
     mean = image.reshape(-1, 3).mean(0).astype(np.uint8)
     return (
         np.where(pasted[..., None], image, mean),
-        np.where(pasted, label, np.uint8(ignore)),
+        np.where(pasted, label, np.uint8(IGNORE)),
     )
