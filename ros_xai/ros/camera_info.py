@@ -24,6 +24,8 @@ MODELS: dict[str, tuple[int, ...]] = {
 }
 # Focal lengths in image sizes: below is wider than any fisheye lens, above is a telescope.
 _FOCAL_RANGE = (0.1, 100.0)
+# Of P's last column: focal length times stereo baseline, pixels times metres.
+_MAX_SHIFT = 1e9
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -105,8 +107,8 @@ def from_message(message: CameraInfo) -> Camera:
     _check_intrinsics("k", K, width, height)
     if P.any():
         _check_intrinsics("p", P[:, :3], width, height)
-        if not np.isfinite(P[:, 3]).all():
-            raise _error(f"expected a finite p; got {P.ravel().tolist()}")
+        if not (np.abs(P[:, 3]) < _MAX_SHIFT).all():
+            raise _error(f"expected p with a last column below {_MAX_SHIFT:g}; got {P.tolist()}")
     x, y, width, height = _region(message, width, height)
     bin_x, bin_y = max(message.binning_x, 1), max(message.binning_y, 1)
     crop = np.array([[1.0, 0.0, -x], [0.0, 1.0, -y], [0.0, 0.0, 1.0]])
@@ -172,7 +174,8 @@ def _rotation(message: CameraInfo) -> tuple[float, ...]:
     R = np.array(message.r, dtype=np.float64).reshape(3, 3)
     if not R.any():
         return _IDENTITY
-    if not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
+    bounded = bool((np.abs(R) < 1.001).all())
+    if not bounded or not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
         raise _error(f"expected a rotation (or all zero) in r; got {R.tolist()}")
     return _flat(R)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import Any, Literal
 
 import cv2
@@ -33,7 +35,10 @@ _TO_RGB = {
     "8UC1": cv2.COLOR_GRAY2RGB,
 }
 
-_PNG_END = b"IEND\xaeB`\x82"
+_JPEG_START = b"\xff\xd8"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+# Far above any camera; a header with wrong bytes must not make OpenCV allocate gigabytes.
+_MAX_PIXELS = 2**26
 
 
 def _layout(encoding: str) -> tuple[np.dtype[Any], int]:
@@ -126,8 +131,13 @@ def _decompress(message: CompressedImage) -> NDArray[np.uint8]:
     if not _is_whole(data):
         raise MessageError(
             "compressed_data",
-            f"expected a whole JPEG or PNG file; got {len(data)} bytes that do not end as one "
+            f"expected a whole JPEG or PNG file; got {len(data)} bytes that are none "
             f"(format {message.format!r})",
+        )
+    height, width = _size(data)
+    if not 0 < height * width <= _MAX_PIXELS:
+        raise MessageError(
+            "compressed_data", f"expected 1 to {_MAX_PIXELS} pixels; the file says {width}x{height}"
         )
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -143,11 +153,32 @@ def _decompress(message: CompressedImage) -> NDArray[np.uint8]:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether a JPEG's last scan (its data cannot hold a marker) or a PNG is closed."""
-    if data.startswith(b"\xff\xd8"):
+    """Whether a JPEG's last scan (its data cannot hold a marker), or a PNG is closed.
+
+    Of a PNG also the header's checksum, which OpenCV ignores.
+    """
+    if data.startswith(_JPEG_START):
         start_of_scan, end_of_image = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
         return 0 < start_of_scan < end_of_image
-    return data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(_PNG_END)
+    if not data.startswith(_PNG_START) or not data.endswith(_PNG_END):
+        return False
+    return data[29:33] == struct.pack(">I", zlib.crc32(data[12:29]))
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """Height and width of a PNG, or of a JPEG's first frame; (0, 0) of a JPEG without one."""
+    if not data.startswith(_JPEG_START):
+        width, height = struct.unpack_from(">II", data, 16)
+        return height, width
+    position = 2
+    while position + 9 <= len(data):
+        marker, length = data[position + 1], struct.unpack_from(">H", data, position + 2)[0]
+        # SOF0 to SOF15 but for DHT, JPG and DAC, which lie in the same range
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, position + 5)
+            return height, width
+        position += 2 + length
+    return 0, 0
 
 
 def to_message(pixels: NDArray[Any], encoding: str, header: Any = None) -> Image:

@@ -80,12 +80,14 @@ def to_structured(message: PointCloud2) -> NDArray[Any]:
     """
     height, width = message.height, message.width
     point_step, row_step = message.point_step, message.row_step
+    # numpy holds the size of a dtype in a C int
+    if point_step >= 2**31 or (point_step == 0 and height * width > 0):
+        raise MessageError(
+            "bad_step",
+            f"expected a point_step of 1 to 2^31 - 1 for {width}x{height} points; got {point_step}",
+        )
     dtype = dtype_of(message.fields, point_step, bool(message.is_bigendian))
     row = width * point_step
-    if point_step == 0 and height * width > 0:
-        raise MessageError(
-            "bad_step", f"expected point_step > 0 for {width}x{height} points; got 0"
-        )
     # Of a single row the row_step says nothing, and many drivers leave it 0 or wrong.
     if height > 1 and row_step < row:
         raise MessageError(

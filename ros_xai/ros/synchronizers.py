@@ -19,14 +19,14 @@ class Synchronizer:
     """Calls back with one message of every input, stamped within `slop` seconds (0: equal stamps).
 
     Wraps message_filters, the distribution's or ours, so that it survives what they do not:
-    messages are handed over by `add`, from raw subscriptions or from a bag; when the stamps of an
-    input jump back by more than `jump` seconds (a bag that starts again, a stamp from the future)
-    everything that waits is forgotten; the callback runs outside of all locks and may raise.
+    messages are handed over by `add`, from raw subscriptions or from a bag; when an input's stamps
+    jump back by more than `jump` seconds (a bag that starts again, after a stamp from the future)
+    what waits of it is forgotten; the callback runs outside of all locks and may raise.
 
     Attributes:
         received: messages added so far, per input.
         matched: sets called back so far.
-        jumps: times the stamps jumped back.
+        jumps: times the stamps of an input jumped back.
     """
 
     def __init__(
@@ -41,22 +41,18 @@ class Synchronizer:
         self.matched = 0
         self.jumps = 0
         self._callback = callback
-        self._queue_size, self._slop, self._jump = queue_size, slop, round(jump * 1e9)
+        self._jump = round(jump * 1e9)
         self._lock = threading.Lock()
-        self._start()
-
-    def _start(self) -> None:
         self._newest: dict[str, int] = {}
         self._ready: list[tuple[Any, ...]] = []
-        self._filters = {name: message_filters.SimpleFilter() for name in self.received}
+        self._filters = {name: message_filters.SimpleFilter() for name in inputs}
         filters = list(self._filters.values())
-        if self._slop > 0:
-            synchronizer = message_filters.ApproximateTimeSynchronizer(
-                filters, self._queue_size, self._slop
-            )
+        if slop > 0:
+            matcher = message_filters.ApproximateTimeSynchronizer(filters, queue_size, slop)
         else:
-            synchronizer = message_filters.TimeSynchronizer(filters, self._queue_size)
-        synchronizer.registerCallback(lambda *messages: self._ready.append(messages))
+            matcher = message_filters.TimeSynchronizer(filters, queue_size)
+        matcher.registerCallback(lambda *messages: self._ready.append(messages))
+        self._queues = dict(zip(inputs, matcher.queues))
 
     def add(self, name: str, message: Any) -> None:
         """Takes a message with a header; calls back with every set it completes.
@@ -66,10 +62,12 @@ class Synchronizer:
         """
         stamp = nanoseconds(message.header.stamp)
         with self._lock:
-            if stamp < self._newest.get(name, stamp) - self._jump:
+            newest = self._newest.get(name, stamp)
+            if stamp < newest - self._jump:
                 self.jumps += 1
-                self._start()
-            self._newest[name] = max(stamp, self._newest.get(name, stamp))
+                self._queues[name].clear()
+                newest = stamp
+            self._newest[name] = max(stamp, newest)
             self._filters[name].signalMessage(message)
             self.received[name] += 1
             ready, self._ready = self._ready, []

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
@@ -80,6 +80,7 @@ def clouds(draw: st.DrawFn) -> tuple[PointCloud2, dict[str, Any]]:
     return message, values
 
 
+@settings(deadline=None)
 @given(clouds())
 def test_any_layout_reads_what_was_packed(cloud: tuple[PointCloud2, dict[str, Any]]) -> None:
     message, values = cloud
@@ -89,6 +90,7 @@ def test_any_layout_reads_what_was_packed(cloud: tuple[PointCloud2, dict[str, An
         np.testing.assert_array_equal(points[name], expected if message.height > 1 else expected[0])
 
 
+@settings(deadline=None)
 @given(clouds())
 def test_round_trip_keeps_layout_and_values(cloud: tuple[PointCloud2, dict[str, Any]]) -> None:
     message, _ = cloud
@@ -220,7 +222,8 @@ def test_the_row_step_of_a_single_row_does_not_matter() -> None:
         ({"height": 3}, "truncated_data", "got 24"),
         ({"height": 3, "row_step": 23}, "bad_step", "row_step >= 24"),
         ({"point_step": 11}, "bad_field", "'z' ends at 12"),
-        ({"point_step": 0, "fields": []}, "bad_step", "point_step > 0"),
+        ({"point_step": 2**31}, "bad_step", "point_step of 1 to"),
+        ({"point_step": 0, "fields": []}, "bad_step", "1 to .* got 0"),
         ({"fields": [field("x", 0, 9)]}, "bad_field", "1 to 8 for field 'x'; got 9"),
         ({"fields": [field("x", 0, 0)]}, "bad_field", "got 0"),
         ({"fields": [field("x", 0), field("x", 4)]}, "bad_field", "'x' twice"),
