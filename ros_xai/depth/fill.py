@@ -107,23 +107,24 @@ def ip_basic(sparse_depth: Depth, max_depth: float = 100.0) -> Depth:
     """Morphological completion after Ku et al., CRV 2018, with kernels for wide beam gaps.
 
     Inverted depth (max_depth - d) makes dilation keep the near surface: a diamond dilation, a
-    closing, hole dilations of growing height until the beams meet, upward extension of each
-    column's top, then a median and a Gaussian blur.
+    closing, dilations of growing size for the holes, upward extension of each column's top,
+    the nearest return for what is left, then a median and a Gaussian blur.
     """
-    inverted = np.where(sparse_depth > 0, max_depth - sparse_depth, 0).astype(np.float32)
+    if not (sparse_depth > 0).any():
+        return np.zeros_like(sparse_depth)
+    inverted = np.where(sparse_depth > 0, (max_depth - sparse_depth).clip(1), 0).astype(np.float32)
     inverted = cv2.dilate(inverted, cv2.getStructuringElement(cv2.MORPH_CROSS, (5, 5)))
     inverted = cv2.morphologyEx(inverted, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    for size in (7, 15, 31):
+    for size in (7, 15, 31, 63):
         grown = cv2.dilate(inverted, np.ones((size, size), np.uint8))
         inverted = np.where(inverted > 0, inverted, grown)
     top = (inverted > 0).argmax(0)
     value = np.take_along_axis(inverted, top[None], 0)
     above = np.arange(inverted.shape[0])[:, None] < top[None]
     inverted = np.where(above, value, inverted)
-    grown = cv2.dilate(inverted, np.ones((63, 63), np.uint8))
-    inverted = np.where(inverted > 0, inverted, grown)
+    inverted = np.where(inverted > 0, inverted, max_depth - nearest(sparse_depth))
     inverted = cv2.GaussianBlur(cv2.medianBlur(inverted, 5), (5, 5), 0)
-    return np.where(inverted > 0, max_depth - inverted, nearest(sparse_depth)).astype(np.float32)
+    return np.asarray(max_depth - inverted, dtype=np.float32)
 
 
 def _depth(disparity: Depth) -> Depth:

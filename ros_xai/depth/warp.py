@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MIN_Z = 1e-3  # metres in front of the source camera; nearer or behind cannot be seen
+BORDER = 1e-5  # of half the image: rounding must not lose the outermost pixels
 
 
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
@@ -46,6 +47,6 @@ def warp(
     uv, z = reproject(depth, T_source_target, intrinsics)
     size = uv.new_tensor([width - 1, height - 1])
     grid = 2 * uv / size - 1
-    visible = (grid.abs() <= 1).all(-1) & (z > MIN_Z)
+    visible = (grid.abs() <= 1 + BORDER).all(-1) & (z > MIN_Z)
     image = F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
     return image, visible.unsqueeze(1)
