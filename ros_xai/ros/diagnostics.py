@@ -80,6 +80,7 @@ class Monitor:
         self.frames_in = 0
         self.answered = 0
         self.drops: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
         self.published: Counter[str] = Counter()
         self.last_error = ""
@@ -139,6 +140,11 @@ class Monitor:
             if text:
                 self.last_error = f"{reason}: {text}"
 
+    def note(self, what: str, number: int) -> None:
+        """Counts something worth knowing that costs no message, such as points without a return."""
+        with self._lock:
+            self.notes[what] += number
+
     def frame_drops(self) -> int:
         """Trigger messages dropped so far, whatever the reason."""
         with self._lock:
@@ -181,6 +187,7 @@ class Monitor:
             }
             values |= {f"stage_ms.{name}": _shown(ms) for name, ms in self._stages.items()}
             values |= {f"drops.{reason}": str(n) for reason, n in sorted(self.drops.items())}
+            values |= {f"notes.{what}": str(n) for what, n in sorted(self.notes.items())}
             values["last_error"] = self.last_error or "none"
             return values
 

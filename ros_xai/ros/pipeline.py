@@ -17,11 +17,14 @@ P = TypeVar("P")
 
 @dataclass(frozen=True)
 class Arrival:
-    """A decoded message; `at` is `time.perf_counter()` when its bytes came."""
+    """A decoded message; `at` is `time.perf_counter()` when its bytes came.
+
+    What the callback does to check and convert it is timed as the stage `decode` of `stages`.
+    """
 
     message: Any
     at: float
-    decode_ms: float
+    stages: Stages
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ class Pipeline(Generic[P]):
         if name == self._trigger:
             self._monitor.frame_in()
         try:
-            message = decode(data, message_type)
-            callback(Arrival(message, at, 1e3 * (time.perf_counter() - at)))
+            stages = Stages()
+            with stages("decode"):
+                message = decode(data, message_type)
+            callback(Arrival(message, at, stages))
         except Exception as error:
             # Let through, it would end the executor, and with it every node of the process.
             self._drop_for(name, error)
@@ -98,8 +103,7 @@ class Pipeline(Generic[P]):
 
     def submit(self, arrival: Arrival, payload: P) -> None:
         """Hands over a trigger message that has all it needs; one that waits is superseded."""
-        stages = Stages({"decode": arrival.decode_ms})
-        frame = Frame(arrival.message.header, payload, arrival.at, stages)
+        frame = Frame(arrival.message.header, payload, arrival.at, arrival.stages)
         worker = self._worker
         if worker is None:
             self.drop(self._trigger, "inactive")

@@ -1,0 +1,72 @@
+"""Nodes in a process of their own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from ros_xai.core.config import ConfigError
+
+
+def run(makers: Sequence[Callable[[], Node]], args: list[str] | None = None) -> int:
+    """Runs the nodes until SIGINT or SIGTERM; a second signal ends the process at once.
+
+    rclpy's own handlers end the context first, and with it the publishers that a frame in work
+    still needs; so the signals are taken here, in a main thread that has nothing else to do.
+
+    Returns the exit code: 0 after a signal, 1 when the executor failed, 2 for unusable parameters.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: _on_signal(stop, number))
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        nodes = [make() for make in makers]
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        rclpy.shutdown()
+        return 2
+    # One thread for the inputs, one so that services and diagnostics never wait for them.
+    executor = MultiThreadedExecutor(num_threads=2)
+    for node in nodes:
+        executor.add_node(node)
+    spinner = _Spinner(executor, stop)
+    spinner.start()
+    stop.wait()
+    executor.shutdown(timeout_sec=0.5)
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown()
+    return 1 if spinner.failed else 0
+
+
+class _Spinner(threading.Thread):
+    """Spins the executor; a failure stops the process instead of leaving it deaf."""
+
+    def __init__(self, executor: MultiThreadedExecutor, stop: threading.Event) -> None:
+        super().__init__(name="executor", daemon=True)
+        self._executor = executor
+        self._stop_process = stop
+        self.failed = False
+
+    def run(self) -> None:
+        try:
+            self._executor.spin()
+        except BaseException:
+            self.failed = not self._stop_process.is_set()
+            if self.failed:
+                raise
+        finally:
+            self._stop_process.set()
+
+
+def _on_signal(stop: threading.Event, number: int) -> None:
+    stop.set()
+    signal.signal(number, signal.SIG_DFL)
