@@ -102,8 +102,7 @@ def from_message(message: CameraInfo) -> Camera:
     width, height = int(message.width), int(message.height)
     if width == 0 or height == 0:
         raise _error(f"expected the image size in width and height; got {width}x{height}")
-    K = np.array(message.k, dtype=np.float64).reshape(3, 3)
-    P = np.array(message.p, dtype=np.float64).reshape(3, 4)
+    K, R, P = _matrix(message, "k", 3), _matrix(message, "r", 3), _matrix(message, "p", 4)
     _check_intrinsics("k", K, width, height)
     if P.any():
         _check_intrinsics("p", P[:, :3], width, height)
@@ -119,17 +118,24 @@ def from_message(message: CameraInfo) -> Camera:
         k=_flat(scale_intrinsics(crop @ K, 1 / bin_x, 1 / bin_y)),
         model=model,
         distortion=distortion,
-        r=_rotation(message),
+        r=_rotation(R),
         p=_flat(scale_intrinsics(crop @ P, 1 / bin_x, 1 / bin_y)) if P.any() else None,
     )
+
+
+def _matrix(message: CameraInfo, name: str, columns: int) -> Array:
+    matrix = np.array(getattr(message, name), dtype=np.float64).reshape(3, columns)
+    if not np.isfinite(matrix).all():
+        raise _error(f"expected finite numbers in {name}; got {matrix.tolist()}")
+    return matrix
 
 
 def _check_intrinsics(name: str, K: Array, width: int, height: int) -> None:
     if not K.any():
         raise _error(f"{name} is all zero: the camera is not calibrated; calibrate it")
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    if not np.array_equal(K, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]) or not np.isfinite(K).all():
-        raise _error(f"expected {name} as [fx 0 cx; 0 fy cy; 0 0 1], finite; got {K.tolist()}")
+    if not np.array_equal(K, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]):
+        raise _error(f"expected {name} as [fx 0 cx; 0 fy cy; 0 0 1]; got {K.tolist()}")
     low, high = (factor * max(width, height) for factor in _FOCAL_RANGE)
     if not (low <= fx <= high and low <= fy <= high):
         raise _error(
@@ -170,8 +176,7 @@ def _distortion(message: CameraInfo) -> tuple[str, tuple[float, ...]]:
     return model, distortion
 
 
-def _rotation(message: CameraInfo) -> tuple[float, ...]:
-    R = np.array(message.r, dtype=np.float64).reshape(3, 3)
+def _rotation(R: Array) -> tuple[float, ...]:
     if not R.any():
         return _IDENTITY
     bounded = bool((np.abs(R) < 1.001).all())

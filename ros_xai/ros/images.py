@@ -36,7 +36,7 @@ _TO_RGB = {
 }
 
 _JPEG_START = b"\xff\xd8"
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 # Far above any camera; a header with wrong bytes must not make OpenCV allocate gigabytes.
 _MAX_PIXELS = 2**26
 
@@ -153,16 +153,25 @@ def _decompress(message: CompressedImage) -> NDArray[np.uint8]:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether a JPEG's last scan (its data cannot hold a marker), or a PNG is closed.
-
-    Of a PNG also the header's checksum, which OpenCV ignores.
-    """
+    """Whether a JPEG's last scan is closed (its data cannot hold a marker), or a PNG is intact."""
     if data.startswith(_JPEG_START):
         start_of_scan, end_of_image = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
         return 0 < start_of_scan < end_of_image
-    if not data.startswith(_PNG_START) or not data.endswith(_PNG_END):
-        return False
-    return data[29:33] == struct.pack(">I", zlib.crc32(data[12:29]))
+    return data.startswith(_PNG_START) and _chunks_are_intact(data)
+
+
+def _chunks_are_intact(data: bytes) -> bool:
+    """Checksums of a PNG's chunks up to IEND: OpenCV allocates what a wrong length asks for."""
+    position = len(_PNG_START)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if data[end : end + 4] != struct.pack(">I", zlib.crc32(data[position + 4 : end])):
+            return False
+        if kind == b"IEND":
+            return True
+        position = end + 4
+    return False
 
 
 def _size(data: bytes) -> tuple[int, int]:

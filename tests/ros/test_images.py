@@ -263,9 +263,10 @@ def test_headers_with_absurd_sizes_are_refused(size: tuple[int, int]) -> None:
             images.to_rgb(message)
 
 
-def test_a_png_header_with_a_wrong_checksum_is_refused() -> None:
+@pytest.mark.parametrize("position", [11, 19, 36, 60, -5])
+def test_a_png_with_one_wrong_bit_is_refused(position: int) -> None:
     message = images.compress(gradient(), "png")
-    message.data[19] ^= 1
+    message.data[position] ^= 1
     with pytest.raises(MessageError, match="whole JPEG or PNG"):
         images.to_rgb(message)
 
