@@ -1,0 +1,97 @@
+"""The folder of results of a replay.
+
+outputs.mcap   what the nodes published
+run.json       what ran: bag and its scan, topics, parameters, versions, counts
+timing.json    when every answer came
+frames.json    figures of every answer
+metrics.json   the figures of the run, flat; in lock-step the same bytes every time
+report.html    all of it for people
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ros_xai.replay.bag import Bag
+from ros_xai.replay.evaluate import frame_figures, mean_figures, percentiles
+from ros_xai.replay.frames import Frame, Roles, frames
+
+
+class Results:
+    """Reads and completes a folder of results.
+
+    Args:
+        folder: where run.json is.
+        bag: where the bag is now, if not where it was.
+
+    Raises:
+        FileNotFoundError: the folder holds no results.
+    """
+
+    def __init__(self, folder: Path, bag: Path | None = None) -> None:
+        if not (folder / "run.json").is_file():
+            raise FileNotFoundError(f"{folder} holds no run.json: expected the --out of a replay")
+        self.folder = folder
+        self.run: dict[str, Any] = read_json(folder / "run.json")
+        self.timing: dict[str, Any] = read_json(folder / "timing.json")
+        self.bag = bag or Path(self.run["bag"]["path"])
+
+    def frames(self, only: Collection[int] | None = None) -> Iterator[Frame]:
+        """Depth answers, or those with a stamp of `only`, beside inputs and ground truth."""
+        roles, T = self.run["roles"], self.run["T_camera_lidar"]
+        if roles is None or not self.bag.exists():
+            return iter(())
+        T_camera_lidar = None if T is None else np.array(T)
+        outputs = Bag(self.folder / "outputs.mcap")
+        return frames(Bag(self.bag), outputs, Roles(**roles), T_camera_lidar, only)
+
+    def evaluate(self, seen: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """Write frames.json and metrics.json; returns the metrics. `seen` is called per answer.
+
+        Latency is counted on the replay's clock in lock-step, where the clock stands still while
+        the nodes work, and on the wall clock otherwise.
+        """
+        per_frame = []
+        for frame in self.frames():
+            figures = {name: _rounded(value) for name, value in frame_figures(frame).items()}
+            per_frame.append({"stamp_ns": frame.stamp_ns, "figures": figures})
+            seen()
+        answers = self.timing["answers"]
+        clock = "clock_ms" if self.run["pace"]["lockstep"] else "wall_ms"
+        groups = {
+            "drops": {
+                k: n for node in self.run["nodes"].values() for k, n in node["drops"].items()
+            },
+            "lost": self.run["lost"],
+            "latency_ms": percentiles([answer[clock] for answer in answers]),
+            "depth": mean_figures(entry["figures"] for entry in per_frame),
+        }
+        metrics: dict[str, Any] = {"frames_in": self.run["frames_in"], "frames_out": len(answers)}
+        for group, values in groups.items():
+            metrics |= {f"{group}.{name}": _rounded(value) for name, value in values.items()}
+        metrics = dict(sorted(metrics.items()))
+        write_json(self.folder / "frames.json", per_frame)
+        write_json(self.folder / "metrics.json", metrics)
+        return metrics
+
+
+def read_json(path: Path) -> Any:
+    """The file's content."""
+    return json.loads(path.read_text())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write the file whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    part.replace(path)
+
+
+def _rounded(value: float) -> float:
+    """Six significant digits, beyond which sums depend on the processor; NaN becomes None."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,226 @@
+"""One replay, from a bag to a folder of results."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+
+from ros_xai.replay.bag import Bag
+from ros_xai.replay.frames import Roles
+from ros_xai.replay.results import write_json
+from ros_xai.replay.scan import Scan, scan
+from ros_xai.replay.session import Outcome, Pace, Session
+from ros_xai.replay.static_transforms import between_sensors
+from ros_xai.replay.topics import TRUTH_DEPTH, TRUTH_POINTS, assign
+
+DEPTH = "depth/image"
+PACKAGES = ("ros_xai", "rclpy", "torch", "numpy", "opencv-python-headless", "rosbags", "mcap")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to replay and how.
+
+    `topics` maps relative names of inputs to topics of the bag, `config` is a ROS parameter file.
+    """
+
+    bag: Path
+    out: Path
+    pace: Pace
+    topics: Mapping[str, str]
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class NodeKind:
+    """How to make a node, the relative names of its inputs, and the output that is its answer."""
+
+    make: Callable[..., Any]
+    inputs: tuple[str, ...]
+    answer: str
+
+
+class Progress:
+    """Is told what goes on; this one is silent."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """A part of the work begins, of `total` steps where that is known."""
+
+    def step(self) -> None:
+        """One step of it is done."""
+
+
+def run(plan: Plan, kinds: Sequence[NodeKind], progress: Progress) -> None:
+    """Replay the bag into new nodes and write outputs.mcap, run.json and timing.json.
+
+    Raises:
+        OSError, BagError, TopicError, ReplayError, ConfigError: what is wrong, and what to do.
+    """
+    bag = Bag(plan.bag)
+    progress.stage("scan")
+    found = scan(bag, progress.step)
+    topics = assign(bag.topics, plan.topics, {name for kind in kinds for name in kind.inputs})
+    image = topics.get("image") or topics.get("image/compressed")
+    T = between_sensors(bag, image, topics["points"]) if image and "points" in topics else None
+    plan.out.mkdir(parents=True, exist_ok=True)
+    nodes: list[Any] = []
+    context = _context(plan.pace.lockstep)
+    try:
+        arguments = node_arguments(plan, topics, T)
+        for kind in kinds:
+            nodes.append(kind.make(context=context, cli_args=arguments))  # noqa: PERF401
+        progress.stage("replay", found.messages)
+        session = Session(bag, nodes, image, plan.out / "outputs.mcap", plan.pace, context)
+        outcome = session.run(progress.step)
+        answer = nodes[0].resolve_topic_name(kinds[0].answer) if kinds else None
+        ran = {
+            "roles": _roles(nodes, bag, image),
+            "parameters": {node.get_name(): _parameters(node) for node in nodes},
+            "T_camera_lidar": _T_camera_lidar(nodes, T),
+        }
+    finally:
+        for node in nodes:
+            node.destroy_node()
+        rclpy.try_shutdown(context=context)
+    ran |= _description(plan, found, topics, outcome)
+    write_json(plan.out / "run.json", ran)
+    write_json(plan.out / "timing.json", _timing(outcome, answer))
+
+
+def _context(lockstep: bool) -> rclpy.Context:
+    """A context of ROS; in lock-step one that no other process can disturb or be disturbed by."""
+    variable = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+    before = os.environ.get(variable)
+    if lockstep:
+        os.environ[variable] = "OFF"
+    try:
+        context = rclpy.Context()
+        rclpy.init(context=context)
+    finally:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
+    return context
+
+
+def node_arguments(
+    plan: Plan, topics: Mapping[str, str], T_camera_lidar: NDArray[np.float64] | None
+) -> list[str]:
+    """Command line of a node: remappings and parameters; the configuration file has the last word.
+
+    In lock-step no message may be lost on the way: the inputs are reliable then.
+    """
+    parameters = {"use_sim_time": "true", "publish_sparse": "true"}
+    if "image/compressed" in topics:
+        parameters["image_transport"] = "compressed"
+    if T_camera_lidar is not None:
+        parameters["T_camera_lidar"] = f"[{', '.join(map(repr, T_camera_lidar.ravel().tolist()))}]"
+    if plan.pace.lockstep:
+        for topic in topics.values():
+            parameters[f"qos_overrides.{topic}.subscription.reliability"] = "reliable"
+    arguments = ["--ros-args"]
+    for name, topic in topics.items():
+        arguments += ["-r", f"{name}:={topic}"]
+    for name, value in parameters.items():
+        arguments += ["-p", f"{name}:={value}"]
+    if plan.config is not None:
+        arguments += ["--params-file", str(plan.config)]
+    return arguments
+
+
+def _roles(nodes: Sequence[Any], bag: Bag, image: str | None) -> dict[str, Any] | None:
+    """Where the depth figures come from; None when no node answers with depth."""
+    for node in nodes:
+        depth, sparse, info = map(
+            node.resolve_topic_name, (DEPTH, "depth/sparse", "depth/camera_info")
+        )
+        if depth in {publisher.topic_name for publisher in node.publishers}:
+            return asdict(
+                Roles(
+                    image=image,
+                    truth_depth=TRUTH_DEPTH if TRUTH_DEPTH in bag.topics else None,
+                    truth_points=TRUTH_POINTS if TRUTH_POINTS in bag.topics else None,
+                    depth=depth,
+                    sparse=sparse,
+                    camera_info=info,
+                )
+            )
+    return None
+
+
+def _parameters(node: Any) -> dict[str, Any]:
+    found = node.get_parameters_by_prefix("")
+    values = {name: parameter.value for name, parameter in sorted(found.items())}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Arrays of parameters as lists."""
+    return value if value is None or isinstance(value, bool | int | float | str) else list(value)
+
+
+def _T_camera_lidar(nodes: Sequence[Any], T: NDArray[np.float64] | None) -> list[Any] | None:
+    """The transform the nodes use, [4,4]: a configuration file may have replaced the bag's."""
+    for node in nodes:
+        if node.has_parameter("T_camera_lidar") and (used := node.get_parameter("T_camera_lidar")):
+            return np.reshape(used.value, (4, 4)).tolist() if used.value else None
+    return None if T is None else T.tolist()
+
+
+def _description(
+    plan: Plan,
+    found: Scan,
+    topics: Mapping[str, str],
+    outcome: Outcome,
+) -> dict[str, Any]:
+    return {
+        "bag": {"path": str(plan.bag.resolve()), **found.to_dict()},
+        "pace": asdict(plan.pace),
+        "topics": dict(topics),
+        "config": None if plan.config is None else plan.config.read_text(),
+        "nodes": outcome.nodes,
+        "frames_in": len(outcome.frames),
+        "sent": outcome.sent,
+        "recorded": outcome.recorded,
+        "lost": outcome.lost,
+        "unplayable": outcome.unplayable,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": _versions(),
+    }
+
+
+def _timing(outcome: Outcome, answer: str | None) -> dict[str, Any]:
+    """Per answered frame: time from the image's being played to the answer's being recorded."""
+    sent = {frame.stamp_ns: frame for frame in outcome.frames}
+    answers = [
+        {
+            "stamp_ns": arrival.stamp_ns,
+            "clock_ms": (arrival.clock_ns - sent[arrival.stamp_ns].log_ns) / 1e6,
+            "wall_ms": 1e3 * (arrival.wall_s - sent[arrival.stamp_ns].wall_s),
+        }
+        for arrival in outcome.arrivals
+        if arrival.topic == answer and arrival.stamp_ns in sent
+    ]
+    return {"wall_s": outcome.wall_s, "answers": answers}
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
