@@ -1,0 +1,79 @@
+"""What an explainer answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Importance of the cells of an input for one target, or for T of them.
+
+    values: [(T,) gh, gw], the more the more important; a pixel-wise method has as many cells as
+    pixels. shape: (H, W) of the input. forwards: evaluations of the network it took.
+    standard_error: of `values` where the method knows it. first: first-order Sobol indices where
+    they were asked for. constant: [(T,)] true where the output did not react at all.
+    """
+
+    method: str
+    values: Array
+    shape: tuple[int, int]
+    forwards: int
+    standard_error: Array | None = None
+    first: Array | None = None
+    constant: NDArray[np.bool_] | bool = False
+
+    def __getitem__(self, target: int) -> Attribution:
+        """The attribution of one of several targets."""
+        if self.values.ndim != 3:
+            raise IndexError("this attribution is of a single target")
+        error, first = self.standard_error, self.first
+        return replace(
+            self,
+            values=self.values[target],
+            standard_error=None if error is None else error[target],
+            first=None if first is None else first[target],
+            constant=bool(np.asarray(self.constant)[target]),
+        )
+
+    def heatmap(self) -> NDArray[np.float32]:
+        """`values` of one target, cubically interpolated to the input: float32 [H, W], signed."""
+        if self.values.ndim != 2:
+            raise ValueError("pick one target first: attribution[k].heatmap()")
+        values = self.values.astype(np.float32)
+        if values.shape == self.shape:
+            return values
+        height, width = self.shape
+        enlarged = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
+        return np.asarray(enlarged, dtype=np.float32)
+
+    def top(self, count: int = 5) -> list[tuple[int, int]]:
+        """(row, column) of the most important cells of one target, the first one first."""
+        order = np.argsort(-self.values, axis=None, kind="stable")[:count]
+        columns = self.values.shape[-1]
+        return [divmod(int(cell), columns) for cell in order]
+
+
+def overlay(
+    image: NDArray[np.uint8], heatmap: NDArray[np.floating], strength: float = 0.55
+) -> NDArray[np.uint8]:
+    """An rgb image [H, W, 3] with a heatmap [H, W] over it; negative values are shown as none.
+
+    Colour is by the heatmap's own maximum, and fades out where there is no importance, so that the
+    scene stays visible. The heatmap is resized to the image.
+    """
+    height, width = image.shape[:2]
+    heat = cv2.resize(heatmap.astype(np.float32), (width, height)).clip(0)
+    peak = float(heat.max())
+    if peak <= 0:
+        return image.copy()
+    heat /= peak
+    colour = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    weight = (strength * np.sqrt(heat))[..., None]
+    return (image * (1 - weight) + colour * weight).round().astype(np.uint8)

@@ -1,0 +1,60 @@
+"""Masks of cells, brought to the size of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Interpolation = Literal["bilinear", "nearest"]
+
+
+def upsampler(
+    grid: tuple[int, int],
+    shape: tuple[int, int],
+    interpolation: Interpolation = "bilinear",
+) -> Callable[[NDArray[np.floating]], Array]:
+    """The function from cell masks [n, *grid] to masks float32 [n, *shape].
+
+    Both interpolations are linear and separable, so all masks of a batch are two matrix products.
+    Cells tile the image (half-pixel centres, borders repeated), as torch's interpolate does.
+    """
+    rows, columns = (_weights(g, n, interpolation) for g, n in zip(grid, shape))
+
+    def upsample(masks: NDArray[np.floating]) -> Array:
+        wide = np.matmul(masks.astype(np.float32, copy=False), columns.T)
+        return np.matmul(rows, wide)
+
+    return upsample
+
+
+def _weights(cells: int, size: int, interpolation: Interpolation) -> Array:
+    """Matrix [size, cells] that interpolates along one axis."""
+    position = (np.arange(size) + 0.5) * cells / size
+    weights = np.zeros((size, cells), dtype=np.float32)
+    pixels = np.arange(size)
+    if interpolation == "nearest":
+        weights[pixels, position.astype(int)] = 1
+        return weights
+    if interpolation != "bilinear":
+        raise ValueError(f"expected interpolation bilinear or nearest; got {interpolation!r}")
+    position = (position - 0.5).clip(0, cells - 1)
+    low = np.minimum(position.astype(int), max(cells - 2, 0))
+    share = (position - low).astype(np.float32)
+    weights[pixels, low] = 1 - share
+    if cells > 1:
+        weights[pixels, low + 1] = share
+    return weights
+
+
+def cells_of(region: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.bool_]:
+    """Cells [*grid] that the region [H, W] touches."""
+    touched = np.zeros(grid, dtype=bool)
+    v, u = np.nonzero(region)
+    height, width = region.shape
+    # The cell of a pixel's centre, as nearest interpolation has it.
+    touched[(2 * v + 1) * grid[0] // (2 * height), (2 * u + 1) * grid[1] // (2 * width)] = True
+    return touched

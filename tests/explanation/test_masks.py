@@ -1,0 +1,40 @@
+"""Masks brought to image size, against torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ros_xai.explanation.masks import cells_of, upsampler
+
+sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@settings(max_examples=40, deadline=None)
+@given(grid=sizes, shape=st.tuples(st.integers(9, 41), st.integers(9, 41)), seed=st.integers(0, 99))
+def test_is_torchs_interpolation(
+    interpolation: str, grid: tuple[int, int], shape: tuple[int, int], seed: int
+) -> None:
+    masks = np.random.default_rng(seed).random((3, *grid))
+    mode = {"bilinear": "bilinear", "nearest": "nearest-exact"}[interpolation]
+    theirs = F.interpolate(torch.tensor(masks, dtype=torch.float32)[:, None], shape, mode=mode)
+    ours = upsampler(grid, shape, interpolation)(masks)
+    np.testing.assert_allclose(ours, theirs[:, 0].numpy(), atol=1e-5)
+
+
+def test_cells_of_a_region_are_those_whose_pixels_it_holds() -> None:
+    region = np.zeros((20, 30), dtype=bool)
+    region[4:11, 29] = True
+    numbers = np.arange(12.0).reshape(1, 3, 4)
+    inside = upsampler((3, 4), (20, 30), "nearest")(numbers)[0][region]
+    assert set(np.flatnonzero(cells_of(region, (3, 4)))) == set(inside.astype(int))
+
+
+def test_unknown_interpolation() -> None:
+    with pytest.raises(ValueError, match="bilinear or nearest; got 'cubic'"):
+        upsampler((2, 2), (4, 4), "cubic")
