@@ -63,9 +63,12 @@ class Scene:
         return np.isfinite(self.tracks.xy).all((1, 2)) & np.isfinite(self.future).all((1, 2))
 
     def moving(self, in_future: float = 2.0, in_past: float = 1.0) -> NDArray[np.bool_]:
-        """Agents [A] that are displaced by 2 m in the future or were by 1 m in the past."""
+        """Agents [A] displaced by 2 m at the last known sample of their future, or by 1 m since
+        the first of their past."""
         present = self.tracks.xy[:, -1]
-        ahead = np.linalg.norm(self.future[:, -1] - present, axis=-1)
+        known = np.isfinite(self.future[..., 0])
+        last = HORIZON - 1 - np.argmax(known[:, ::-1], axis=1)
+        ahead = np.linalg.norm(self.future[np.arange(len(last)), last] - present, axis=-1)
         behind = np.linalg.norm(present - self.tracks.xy[:, 0], axis=-1)
         return (ahead >= in_future) | (behind >= in_past)
 

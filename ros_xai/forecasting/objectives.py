@@ -1,0 +1,135 @@
+"""What the network is trained for: CAB and the ways to train that it is compared with.
+
+Ben-Younes et al., arXiv 2109.08048. Every objective is a function of the same two branches, `full`
+with and `blind` without context, and returns the mean loss of the batch, to be minimised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ros_xai.data.forecasting import HORIZON
+from ros_xai.forecasting.network import Modes
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the terms; the values of CAB's configuration."""
+
+    kl: float = 100.0  # of KL[q || p] in the variational bound
+    free_bits: float = 0.07  # nats of that divergence that are free
+    blind: float = 1.0  # lambda of eq. 5
+    divergence: float = 5.0  # lambda_KL of eq. 5
+    unfused: float = 0.1  # of RUBiZ's likelihood with the full branch's own latent
+
+
+class Branch(NamedTuple):
+    """Logits [B,K] of p(z|x) and q(z|x,y), and log p(y|x,z) [B,K] in nats."""
+
+    prior: Tensor
+    posterior: Tensor
+    log_density: Tensor
+
+
+def log_density(modes: Modes, truth: Tensor, position_noise: float = 0.01) -> Tensor:
+    """log p(y|x,z) [B,K] in nats of the truth [B,T,2] under each mode, summed over the steps.
+
+    A step counts between about -6 and 6 nats: an outlier costs no more than a guess in a few
+    hundred square metres and nothing is gained by certainty beyond a centimetre, the noise of the
+    tracks that is added to the covariance. The same for all objectives.
+    """
+    x, y = (truth[:, None] - modes.mean).unbind(dim=-1)
+    S = modes.covariance
+    a, b = S[..., 0, 0] + position_noise**2, S[..., 0, 1]
+    d = S[..., 1, 1] + position_noise**2
+    determinant = a * d - b * b
+    mahalanobis = (d * x * x - 2 * b * x * y + a * y * y) / determinant
+    step = -0.5 * (mahalanobis + determinant.log()) - torch.tensor(2 * torch.pi).log()
+    floor = torch.tensor(-6.0, dtype=step.dtype)
+    return torch.logaddexp(step, floor).clamp(max=6.0).sum(dim=-1)
+
+
+def mixture_log_likelihood(logits: Tensor, log_density: Tensor) -> Tensor:
+    """log sum_z p(z) p(y|x,z) [B], eq. 1: a mixture of whole trajectories."""
+    return torch.logsumexp(logits.log_softmax(dim=-1) + log_density, dim=-1)
+
+
+def categorical_kl(logits: Tensor, other: Tensor) -> Tensor:
+    """KL[softmax(logits) || softmax(other)] [B] in nats."""
+    log_p, log_q = logits.log_softmax(dim=-1), other.log_softmax(dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=-1)
+
+
+def mutual_information(logits: Tensor) -> Tensor:
+    """I(z; x) over the batch: the entropy of the mean p(z|x) less the mean entropy, nats."""
+    p = logits.softmax(dim=-1)
+    return _entropy(p.mean(dim=0)) - _entropy(p).mean()
+
+
+def _entropy(p: Tensor) -> Tensor:
+    return -torch.xlogy(p, p).sum(dim=-1)
+
+
+def cvae(branch: Branch, weights: Weights, likelihood_weight: Tensor | float = 1.0) -> Tensor:
+    """Eq. 2 with Trajectron++'s mutual information; modes are weighed by q in the likelihood.
+
+    `likelihood_weight` [B] weighs the samples' likelihoods.
+    """
+    likelihood = mixture_log_likelihood(branch.posterior, branch.log_density)
+    kl = categorical_kl(branch.posterior, branch.prior).mean().clamp(min=weights.free_bits)
+    bound = -(likelihood_weight * likelihood).mean() + weights.kl * kl
+    return bound - mutual_information(branch.prior)
+
+
+def base(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+    """The variational bound with context: eq. 5 with both lambdas zero."""
+    return cvae(full, weights)
+
+
+def no_context(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+    """The variational bound of a network that never sees its context."""
+    return cvae(blind, weights)
+
+
+def blind_loss(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+    """Eq. 5 with lambda_KL zero: the blind branch is trained too, nothing sets them apart."""
+    return cvae(full, weights) + weights.blind * cvae(blind, weights)
+
+
+def cab(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+    """Eq. 3 to 5: the context has to change the latent.
+
+    The divergence is maximised through the full prior only; it is bounded because logits are
+    clipped in training.
+    """
+    divergence = categorical_kl(full.prior, blind.prior.detach()).mean()
+    return blind_loss(full, blind, weights) - weights.divergence * divergence
+
+
+def reweight(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+    """Eq. 7: what the blind branch forecasts well counts less for the full one.
+
+    Likelihoods are taken per step inside the sigmoid, which saturates on sums over twelve.
+    """
+    blind_likelihood = mixture_log_likelihood(blind.posterior, blind.log_density)
+    surprise = torch.sigmoid(-blind_likelihood.detach() / HORIZON)
+    return cvae(full, weights, 1 + surprise) + cvae(blind, weights)
+
+
+def rubiz(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+    """RUBi (Cadene et al., NeurIPS 2019) on the latent: the full branch learns what is left to say
+    once the blind one has spoken, softmax(sigmoid(l) * sigmoid(l~)).
+
+    The blind logits are fused without gradient; forecasts use the full branch's own latent.
+    """
+    fused = Branch(
+        prior=torch.sigmoid(full.prior) * torch.sigmoid(blind.prior.detach()),
+        posterior=torch.sigmoid(full.posterior) * torch.sigmoid(blind.posterior.detach()),
+        log_density=full.log_density,
+    )
+    own = mixture_log_likelihood(full.posterior, full.log_density).mean()
+    return cvae(fused, weights) + cvae(blind, weights) - weights.unfused * own
