@@ -68,6 +68,16 @@ def lidar_inverse_depth_l1(depth: Tensor, sparse_depth: Tensor) -> Tensor:
     return masked_mean((depth.reciprocal() - inverse).abs(), hit)
 
 
+def log_depth_l1(depth: Tensor, truth: Tensor) -> Tensor:
+    """Mean of |log D - log d| where d > 0: a relative error that near and far share alike.
+
+    depth, truth: [B, 1, H, W] metres.
+    """
+    known = truth > 0
+    log_truth = torch.where(known, truth, torch.ones_like(truth)).log()
+    return masked_mean((depth.log() - log_truth).abs(), known)
+
+
 def smoothness(disparity: Tensor, image: Tensor) -> Tensor:
     """Edge-aware first-order smoothness of the mean-normalised disparity.
 

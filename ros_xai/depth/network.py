@@ -69,7 +69,7 @@ class PriorHead(DisparityHead):
     The gate is closed where there is no fill, so the camera alone answers without a LiDAR.
     """
 
-    GATE_BIAS = 3.0  # starts as the fill: sigmoid(3) = 0.95
+    GATE_BIAS = 5.0  # starts as the fill: sigmoid(5) = 0.99
     FREE_BIAS = -4.0  # and the rest 25 m away, not at the middle of the disparity range: 1 m
 
     def __init__(self, config: NetworkConfig) -> None:

@@ -101,7 +101,7 @@ def estimate_motion(
         raise ValueError(
             f"expected two images of one size; got {target_image.shape} and {source_image.shape}"
         )
-    target, source = _gray(target_image), _gray(source_image)
+    target, source = gray(target_image), gray(source_image)
     K = np.asarray(intrinsics, dtype=np.float64)
     points, moved = _correspondences(target, source, points_camera, K, config)
     starts = corners(target)
@@ -172,7 +172,7 @@ def explained_share(
     rays = np.concatenate([starts, np.ones((len(starts), 1))], axis=1) @ np.linalg.inv(intrinsics).T
     far = project(rays @ T_source_target[:3, :3].T, intrinsics)
     near = project(transform(T_source_target, NEAR * rays), intrinsics)
-    error = _distance_to_segment(ends, far, near)
+    error = distance_to_segment(ends, far, near)
     height, width = shape[:2]
     cell = (starts / (width / 16, height / 8)).astype(int) @ (1, 16)
     _, index = np.unique(cell, return_inverse=True)
@@ -180,11 +180,12 @@ def explained_share(
     return float((share >= 0.5).mean())
 
 
-def _distance_to_segment(points: Array, start: Array, end: Array) -> Array:
+def distance_to_segment(points: Array, start: Array, end: Array) -> Array:
+    """Pixel distance [...] of points [..., 2] to the segments start -> end [..., 2]."""
     along = end - start
     length2 = np.maximum((along**2).sum(-1), 1e-12)
     t = (((points - start) * along).sum(-1) / length2).clip(0, 1)
-    return np.asarray(np.linalg.norm(points - start - t[:, None] * along, axis=-1))
+    return np.asarray(np.linalg.norm(points - start - t[..., None] * along, axis=-1))
 
 
 def _correspondences(
@@ -219,5 +220,6 @@ def _status(T: Array, explained: float, config: MotionConfig) -> MotionStatus:
     return MotionStatus.STATIC if static else MotionStatus.OK
 
 
-def _gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey image [H, W] of an rgb or grey one."""
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

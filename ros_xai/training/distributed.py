@@ -1,0 +1,40 @@
+"""One process or many: the same calls. `torchrun --nproc-per-node N` makes it many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process among ``size``; ``device`` is its own GPU when there is one for each."""
+
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
+
+    @property
+    def is_first(self) -> bool:
+        """The process that writes files and shows progress."""
+        return self.rank == 0
+
+
+@contextmanager
+def process_group() -> Iterator[Process]:
+    """Joins torchrun's processes (nccl with a GPU for each, else gloo); alone without torchrun."""
+    if "WORLD_SIZE" not in os.environ:
+        yield Process(device="cuda" if torch.cuda.is_available() else "cpu")
+        return
+    local, size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
+    gpu = torch.cuda.device_count() > local
+    dist.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield Process(dist.get_rank(), size, f"cuda:{local}" if gpu else "cpu")
+    finally:
+        dist.destroy_process_group()

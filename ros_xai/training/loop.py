@@ -1,0 +1,140 @@
+"""The training loop of every method: steps that depend on (seed, step, rank) and nothing else.
+
+A batch is a pure function of its generator, and the generator of step n is made from the seed,
+n and the rank. So a run that was killed and resumed sees the batches it would have seen, and no
+random state has to be stored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from ros_xai.training.checkpoint import load_checkpoint, save_checkpoint
+from ros_xai.training.distributed import Process
+
+ALONE = Process()
+Batch = dict[str, Tensor]
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """``warm_up``: steps of linearly rising rate; after it a cosine down to ``final_rate``."""
+
+    steps: int
+    seed: int = 0
+    learning_rate: float = 1e-4
+    final_rate: float = 0.1  # share of the learning rate at the end
+    warm_up: int = 0
+    weight_decay: float = 1e-5
+    clip_norm: float = 10.0
+    log_every: int = 20
+    checkpoint_every: int = 200
+
+
+def generator(seed: int, step: int, rank: int = 0) -> np.random.Generator:
+    """The random numbers of one step in one process."""
+    return np.random.default_rng([seed, step, rank])
+
+
+def learning_rate(config: LoopConfig, step: int) -> float:
+    """Rate of ``step`` (from 0)."""
+    if step < config.warm_up:
+        return config.learning_rate * (step + 1) / config.warm_up
+    done = (step - config.warm_up) / max(1, config.steps - config.warm_up)
+    cosine = (1 + np.cos(np.pi * done)) / 2
+    return float(config.learning_rate * (config.final_rate + (1 - config.final_rate) * cosine))
+
+
+def fit(
+    module: nn.Module,
+    make_batch: Callable[[np.random.Generator], Batch],
+    config: LoopConfig,
+    folder: Path,
+    process: Process = ALONE,
+    after_step: Callable[[int], bool] = lambda step: False,
+    show: bool = True,
+) -> Metrics:
+    """Trains ``module``, whose forward maps a batch to named scalar losses with their sum "loss".
+
+    Goes on from the checkpoint in ``folder`` when there is one, writes one every
+    ``checkpoint_every`` steps and at the end, and a line to log.jsonl every ``log_every``.
+    ``after_step`` is told the steps done and stops the run by returning True (in all processes
+    alike). Returns the losses of the last step. Raises FloatingPointError at a loss that is not
+    finite.
+    """
+    module.to(process.device).train()
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, config.learning_rate, weight_decay=config.weight_decay)
+    state = load_checkpoint(folder, module, optimizer) or {"step": 0, "metrics": {}}
+    metrics: Metrics = state["metrics"]
+    parallel = DistributedDataParallel(module) if process.size > 1 else module
+    with _progress(config.steps, state["step"], show and process.is_first) as advance:
+        for step in range(state["step"], config.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step)
+            batch = make_batch(generator(config.seed, step, process.rank))
+            batch = {name: value.to(process.device) for name, value in batch.items()}
+            metrics = _step(parallel, optimizer, batch, config.clip_norm)
+            advance(metrics["loss"])
+            done = step + 1
+            stop = after_step(done) or done == config.steps
+            if process.is_first and (stop or done % config.log_every == 0):
+                _log(folder, {"step": done, **metrics})
+            if process.is_first and (stop or done % config.checkpoint_every == 0):
+                save_checkpoint(folder, done, module, optimizer, metrics=metrics)
+            if stop:
+                break
+    return metrics
+
+
+def _step(module: nn.Module, optimizer: Optimizer, batch: Batch, clip_norm: float) -> Metrics:
+    losses: dict[str, Tensor] = module(batch)
+    if not torch.isfinite(losses["loss"]):
+        values = {name: value.item() for name, value in losses.items()}
+        raise FloatingPointError(
+            f"the loss is not finite: {values}; lower the learning rate or look at the data"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    losses["loss"].backward()
+    nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
+    optimizer.step()
+    return {name: value.item() for name, value in losses.items()}
+
+
+def _log(folder: Path, line: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+@contextmanager
+def _progress(steps: int, done: int, show: bool) -> Iterator[Callable[[float], None]]:
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, disable=not show) as progress:
+        task = progress.add_task("", total=steps, completed=done, loss=float("nan"))
+        yield lambda loss: progress.update(task, advance=1, loss=loss)
