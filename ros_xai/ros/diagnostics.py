@@ -88,7 +88,7 @@ class Monitor:
         self._stages: dict[str, float] = {}
         self._last_input: float | None = None
         self._begun: float | None = None
-        self._slow_since: float | None = None
+        self._slow: tuple[float, float] | None = None  # first begin and last end of slow frames
         self._slowest_since_report = 0.0
         self._reported_drops: Counter[str] = Counter()
 
@@ -129,9 +129,10 @@ class Monitor:
             self._finished.append((now, sum(stages_ms.values())))
             self._slowest_since_report = max(self._slowest_since_report, cycle_ms)
             if cycle_ms <= self._limits().tolerance_ms:
-                self._slow_since = None
-            elif self._slow_since is None:
-                self._slow_since = now - cycle_ms / 1e3
+                self._slow = None
+            else:
+                start = now - cycle_ms / 1e3 if self._slow is None else self._slow[0]
+                self._slow = (start, now)
 
     def drop(self, reason: str, text: str = "") -> None:
         """A message is dropped; `text`, when given, becomes the last error."""
@@ -208,8 +209,8 @@ class Monitor:
         now, limits = self._now(), self._limits()
         in_work = 0.0 if self._begun is None else now - self._begun
         hanging = in_work * 1e3 > limits.tolerance_ms
-        starts = [t for t in (self._slow_since, self._begun if hanging else None) if t is not None]
-        slow_for = now - min(starts) if starts else 0.0
+        since, until = self._slow or (now - in_work, now)
+        slow_for = (now if hanging else until) - since if self._slow or hanging else 0.0
         if slow_for > limits.error_after_s:
             yield Finding(
                 "error", f"over {limits.tolerance_ms:.0f} ms per frame for {slow_for:.1f} s"

@@ -96,8 +96,7 @@ class Pairing(Generic[T, P]):
 
     def expire(self, why: str) -> None:
         """Drops the triggers that waited longer than patience, as `<trigger>.<why>`."""
-        newest = self._newest or 0
-        while self._waiting and newest - self._waiting[0][0] > self._times().patience:
+        while self._waiting and self._is_outrun(self._waiting[0][0]):
             self._waiting.popleft()
             self._drop(f"{self._trigger}.{why}")
 
@@ -118,13 +117,17 @@ class Pairing(Generic[T, P]):
         if fitting:
             return True, min(fitting, key=lambda pair: pair[0])[1]
         passed = any(times.slop < s - stamp <= times.horizon for s, _ in self._partners)
-        outrun = (self._newest or stamp) - stamp > times.patience
+        outrun = self._is_outrun(stamp)
         return passed or outrun or self._is_silent(stamp), None
+
+    def _is_outrun(self, stamp: int) -> bool:
+        return self._newest is not None and self._newest - stamp > self._times().patience
 
     def _is_silent(self, stamp: int) -> bool:
         """Whether no partner came in `absence` before the trigger; the start counts as one."""
         heard = [s for s, _ in self._partners if s <= stamp]
-        return stamp - max([*heard, self._start or stamp]) > self._times().absence
+        start = [] if self._start is None else [self._start]
+        return stamp - max(heard + start, default=stamp) > self._times().absence
 
     def _forget_partners_ahead_of(self, stamp: int) -> None:
         """A partner from the future would never be used, and be kept for ever."""
