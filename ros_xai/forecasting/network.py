@@ -37,7 +37,6 @@ class NetworkConfig:
     block: int = 32
     decoder: int = 48
     map_channels: tuple[int, int, int] = (16, 32, 32)
-    prior_dropout: float = 0.1
     max_yaw_rate: float = 1.0  # rad/s
     max_acceleration: float = 8.0  # m/s^2
     context: ContextConfig = field(default_factory=ContextConfig)
@@ -72,12 +71,7 @@ class Network(nn.Module):
         self.edge = nn.LSTM(8 + size, size, batch_first=True)
         self.attention = AdditiveAttention(size)
         self.map = MapEncoder(config)
-        self.prior = nn.Sequential(
-            nn.Linear(3 * size, size),
-            nn.ReLU(),
-            nn.Dropout(config.prior_dropout),
-            nn.Linear(size, K),
-        )
+        self.prior = nn.Sequential(nn.Linear(3 * size, size), nn.ReLU(), nn.Linear(size, K))
         self.future = nn.Sequential(nn.Linear(2 * HORIZON, 2 * size), nn.ReLU())
         self.posterior = nn.Sequential(nn.Linear(5 * size, size), nn.ReLU(), nn.Linear(size, K))
         self.decoder = Decoder(config)

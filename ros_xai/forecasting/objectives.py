@@ -1,13 +1,14 @@
 """What the network is trained for: CAB and the ways to train that it is compared with.
 
 Ben-Younes et al., arXiv 2109.08048. Every objective is a function of the same two branches, `full`
-with and `blind` without context, and returns the mean loss of the batch, to be minimised.
+with and `blind` without context, and gives the mean loss of the batch, to be minimised. A branch is
+computed when it is first asked for, so that objectives of one branch cost half.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -33,6 +34,16 @@ class Branch(NamedTuple):
     prior: Tensor
     posterior: Tensor
     log_density: Tensor
+
+
+class Branches(Protocol):
+    """Both branches of one batch, with the same weights."""
+
+    @property
+    def full(self) -> Branch: ...
+
+    @property
+    def blind(self) -> Branch: ...
 
 
 def log_density(modes: Modes, truth: Tensor, position_noise: float = 0.01) -> Tensor:
@@ -85,50 +96,52 @@ def cvae(branch: Branch, weights: Weights, likelihood_weight: Tensor | float = 1
     return bound - mutual_information(branch.prior)
 
 
-def base(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+def base(branches: Branches, weights: Weights) -> Tensor:
     """The variational bound with context: eq. 5 with both lambdas zero."""
-    return cvae(full, weights)
+    return cvae(branches.full, weights)
 
 
-def no_context(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+def no_context(branches: Branches, weights: Weights) -> Tensor:
     """The variational bound of a network that never sees its context."""
-    return cvae(blind, weights)
+    return cvae(branches.blind, weights)
 
 
-def blind_loss(full: Branch, blind: Branch, weights: Weights) -> Tensor:
-    """Eq. 5 with lambda_KL zero: the blind branch is trained too, nothing sets them apart."""
-    return cvae(full, weights) + weights.blind * cvae(blind, weights)
+def blind_loss(branches: Branches, weights: Weights) -> Tensor:
+    """Eq. 5 with lambda_KL zero: the blind branch is trained too, nothing sets the two apart."""
+    return cvae(branches.full, weights) + weights.blind * cvae(branches.blind, weights)
 
 
-def cab(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+def cab(branches: Branches, weights: Weights) -> Tensor:
     """Eq. 3 to 5: the context has to change the latent.
 
     The divergence is maximised through the full prior only; it is bounded because logits are
     clipped in training.
     """
-    divergence = categorical_kl(full.prior, blind.prior.detach()).mean()
-    return blind_loss(full, blind, weights) - weights.divergence * divergence
+    divergence = categorical_kl(branches.full.prior, branches.blind.prior.detach()).mean()
+    return blind_loss(branches, weights) - weights.divergence * divergence
 
 
-def reweight(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+def reweight(branches: Branches, weights: Weights) -> Tensor:
     """Eq. 7: what the blind branch forecasts well counts less for the full one.
 
     Likelihoods are taken per step inside the sigmoid, which saturates on sums over twelve.
     """
-    blind_likelihood = mixture_log_likelihood(blind.posterior, blind.log_density)
-    surprise = torch.sigmoid(-blind_likelihood.detach() / HORIZON)
-    return cvae(full, weights, 1 + surprise) + cvae(blind, weights)
+    blind = branches.blind
+    known = mixture_log_likelihood(blind.posterior, blind.log_density).detach()
+    surprise = torch.sigmoid(-known / HORIZON)
+    return cvae(branches.full, weights, likelihood_weight=1 + surprise) + cvae(blind, weights)
 
 
-def rubiz(full: Branch, blind: Branch, weights: Weights) -> Tensor:
+def rubiz(branches: Branches, weights: Weights) -> Tensor:
     """RUBi (Cadene et al., NeurIPS 2019) on the latent: the full branch learns what is left to say
     once the blind one has spoken, softmax(sigmoid(l) * sigmoid(l~)).
 
     The blind logits are fused without gradient; forecasts use the full branch's own latent.
     """
+    full, blind = branches.full, branches.blind
     fused = Branch(
-        prior=torch.sigmoid(full.prior) * torch.sigmoid(blind.prior.detach()),
-        posterior=torch.sigmoid(full.posterior) * torch.sigmoid(blind.posterior.detach()),
+        prior=full.prior.sigmoid() * blind.prior.detach().sigmoid(),
+        posterior=full.posterior.sigmoid() * blind.posterior.detach().sigmoid(),
         log_density=full.log_density,
     )
     own = mixture_log_likelihood(full.posterior, full.log_density).mean()
