@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ros_xai.depth.metrics import depth_metrics, distance_to_beam, mean_metrics, valid_target
 from ros_xai.replay.frames import Frame
@@ -59,7 +60,11 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {"p50": float(p50), "p99": float(p99)}
 
 
-def _bins(values: Any, edges: Sequence[float]) -> Iterable[tuple[str, Any]]:
-    for low, high in itertools.pairwise(edges):
-        name = f"{low:g}-{high:g}" if math.isfinite(high) else f"{low:g}-"
+def bin_names(edges: Sequence[float]) -> list[str]:
+    """`from-to` of each interval; the last one's end is left open where it is infinite."""
+    return [f"{low:g}-{high:g}".removesuffix("inf") for low, high in itertools.pairwise(edges)]
+
+
+def _bins(values: NDArray[Any], edges: Sequence[float]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    for name, (low, high) in zip(bin_names(edges), itertools.pairwise(edges)):
         yield name, (values >= low) & (values < high)

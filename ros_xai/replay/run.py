@@ -172,9 +172,11 @@ def _plain(value: Any) -> Any:
 
 def _T_camera_lidar(nodes: Sequence[Any], T: NDArray[np.float64] | None) -> list[Any] | None:
     """The transform the nodes use, [4,4]: a configuration file may have replaced the bag's."""
-    for node in nodes:
-        if node.has_parameter("T_camera_lidar") and (used := node.get_parameter("T_camera_lidar")):
-            return np.reshape(used.value, (4, 4)).tolist() if used.value else None
+    used = [
+        n.get_parameter("T_camera_lidar").value for n in nodes if n.has_parameter("T_camera_lidar")
+    ]
+    if any(used):
+        return np.reshape(next(filter(None, used)), (4, 4)).tolist()
     return None if T is None else T.tolist()
 
 
@@ -195,6 +197,7 @@ def _description(
         "recorded": outcome.recorded,
         "lost": outcome.lost,
         "unplayable": outcome.unplayable,
+        "interrupted": outcome.interrupted,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": _versions(),

@@ -84,7 +84,7 @@ class Outcome:
     frames: list[Sent]
     arrivals: list[Arrival]
     wall_s: float
-    damages: list[str]
+    interrupted: bool
 
 
 class Session:
@@ -109,6 +109,7 @@ class Session:
         self._due: list[dict[str, int]] = []  # per node and topic it takes: messages by now
         self._lost: Counter[str] = Counter()
         self._frames: list[Sent] = []
+        self._interrupted = False
 
     def run(self, seen: Callable[[], None] = lambda: None) -> Outcome:
         """Play all messages; `seen` is called after each."""
@@ -127,9 +128,12 @@ class Session:
             stack.enter_context(spinning([*self.nodes, self._recorder], self._context))
             self._connect()
             started = time.perf_counter()
-            for record in self.bag.records():
-                self._step(record)
-                seen()
+            try:
+                for record in self.bag.records():
+                    self._step(record)
+                    seen()
+            except KeyboardInterrupt:
+                self._interrupted = True  # what was recorded so far is kept and judged
             for topic in self.bag.topics:
                 self._await_taken(topic, LAST_MESSAGES_S)
             self._await_answers()
@@ -238,7 +242,7 @@ class Session:
             frames=self._frames,
             arrivals=list(self._recorder.arrivals),
             wall_s=wall_s,
-            damages=list(self.bag.damages),
+            interrupted=self._interrupted,
         )
 
 

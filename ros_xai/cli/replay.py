@@ -1,0 +1,175 @@
+"""`ros_xai replay`, `report` and `demo`: from a bag to figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ros_xai.core.config import ConfigError
+from ros_xai.replay import run as replaying
+from ros_xai.replay.bag import BagError
+from ros_xai.replay.report import write_report
+from ros_xai.replay.results import Results, read_json
+from ros_xai.replay.session import Pace, ReplayError
+from ros_xai.replay.topics import TopicError
+
+DEPTH_INPUTS = ("image", "image/compressed", "camera_info", "points")
+NODES = ("depth",)
+FAILURES = (OSError, BagError, ReplayError, ConfigError, RuntimeError)
+
+
+def replay(
+    bag: Annotated[Path, typer.Argument(help="Bag: .mcap, .db3 or a rosbag2 folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of results; default: out/NAME_OF_THE_BAG.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="ROS parameter file of the nodes.", exists=True, dir_okay=False),
+    ] = None,
+    nodes: Annotated[str, typer.Option(help="Nodes to run, by comma.")] = ",".join(NODES),
+    lockstep: Annotated[
+        bool, typer.Option("--lockstep", help="Every message waits for its answers: repeatable.")
+    ] = False,
+    rate: Annotated[
+        float, typer.Option(min=0.01, help="Speed against the recording, in real-time mode.")
+    ] = 1.0,
+    remap: Annotated[
+        list[str] | None,
+        typer.Option(help="INPUT:=TOPIC where the bag leaves a choice; may be repeated."),
+    ] = None,
+) -> None:
+    """Play a bag into the nodes, record their answers, and report.
+
+    \b
+    Examples:
+      ros_xai replay kitti.mcap --lockstep --out out/kitti
+      ros_xai replay drive.db3 --rate 0.5
+      ros_xai replay my_rosbag2_folder --remap image:=/front/image_rect --config my.yaml
+    """
+    if lockstep and rate != 1.0:
+        raise typer.BadParameter("lock-step has no rate; give one of the two", param_hint="--rate")
+    folder = out or Path("out") / bag.stem
+    pace = Pace(lockstep=lockstep, rate=rate)
+    plan = replaying.Plan(bag, folder, pace, _topics(remap or []), config)
+    with _failures():
+        _replay(plan, _kinds(nodes))
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of results of a replay.")],
+    bag: Annotated[
+        Path | None, typer.Option(help="The bag, if it is no longer where it was.")
+    ] = None,
+) -> None:
+    """Compute the figures and the report of a replay anew from its recorded files.
+
+    \b
+    Examples:
+      ros_xai report out/kitti
+      ros_xai report out/kitti --bag /media/drives/kitti.mcap
+    """
+    with _failures():
+        _conclude(Results(folder, bag))
+
+
+def _replay(plan: replaying.Plan, kinds: list[replaying.NodeKind]) -> None:
+    with RichProgress() as progress:
+        replaying.run(plan, kinds, progress)
+    _conclude(Results(plan.out))
+
+
+def _conclude(results: Results) -> None:
+    """Evaluate, write the report, print the figures; exit code 1 when nothing was answered."""
+    with RichProgress() as progress:
+        progress.stage("evaluate", len(results.timing["answers"]))
+        results.evaluate(progress.step)
+        progress.stage("report")
+        page = write_report(results)
+    metrics = read_json(results.folder / "metrics.json")
+    _print(metrics, page)
+    if metrics["frames_in"] and not metrics["frames_out"]:
+        typer.echo("error: no frame was answered; the log above and the report say why", err=True)
+        raise typer.Exit(1)
+
+
+def _print(metrics: dict[str, Any], page: Path) -> None:
+    table = Table("figure", "value")
+    table.columns[1].justify = "right"
+    for name, value in metrics.items():
+        if not name.startswith(("depth.range.", "depth.beam.")):
+            table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    Console().print(table)
+    typer.echo(f"figures: {page.parent / 'metrics.json'}\nreport:  {page}")
+
+
+def _kinds(names: str) -> list[replaying.NodeKind]:
+    kinds = []
+    for name in filter(None, names.split(",")):
+        if name != "depth":
+            raise typer.BadParameter(
+                f"expected some of {', '.join(NODES)}; got {name}", param_hint="--nodes"
+            )
+        from ros_xai.nodes.depth import DepthNode  # torch takes seconds to import
+
+        kinds.append(replaying.NodeKind(DepthNode, DEPTH_INPUTS, replaying.DEPTH))
+    return kinds
+
+
+def _topics(remaps: list[str]) -> dict[str, str]:
+    topics = {}
+    for remap in remaps:
+        name, separator, topic = remap.partition(":=")
+        if not separator or name not in DEPTH_INPUTS or not topic.startswith("/"):
+            raise typer.BadParameter(
+                f"expected INPUT:=/TOPIC with INPUT one of {', '.join(DEPTH_INPUTS)}; got {remap}",
+                param_hint="--remap",
+            )
+        topics[name] = topic
+    return topics
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """One line and an exit code: 2 where the command was wrong, 1 where the work failed."""
+    try:
+        yield
+    except TopicError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except FAILURES as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+class RichProgress(replaying.Progress):
+    """A bar per stage, on stderr."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:>9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+
+    def __enter__(self) -> RichProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self._task = self._bars.add_task(name, total=total)
+
+    def step(self) -> None:
+        self._bars.advance(self._task)
