@@ -1,0 +1,110 @@
+"""Visual domains as data: weather, time of day and camera response on one and the same world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Response:
+    """Camera response. noise: deviation at mid grey; blur in pixels; key: mean grey level aimed at."""
+
+    white_balance: Colour = (1.0, 1.0, 1.0)
+    gamma: float = 2.2
+    saturation: float = 1.0
+    key: float = 0.19
+    noise: float = 0.010
+    blur: float = 0.4
+    vignetting: float = 0.15
+    bloom: float = 0.03
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One visual domain; linear radiances relative to a white wall under the noon sky."""
+
+    name: str = "clear"
+    sun_elevation: float = 48.0  # degrees
+    sun_azimuth: float = 35.0  # degrees, counter-clockwise from the map's x axis
+    sun: Colour = (2.6, 2.45, 2.2)
+    zenith: Colour = (0.30, 0.52, 0.95)
+    horizon: Colour = (0.85, 0.95, 1.10)
+    clouds: float = 0.35
+    dark: float = 0.0  # 0 day, 1 night: lamps and lit windows
+    fog: float = 0.0006  # extinction per metre
+    wet: float = 0.0
+    rain: float = 0.0  # share of pixels under a streak
+    response: Response = field(default_factory=Response)
+
+
+_CAMERA_B = Response(
+    white_balance=(1.10, 1.0, 0.82),
+    gamma=1.9,
+    saturation=0.72,
+    key=0.15,
+    noise=0.022,
+    blur=0.8,
+    vignetting=0.4,
+)
+
+DOMAINS: dict[str, Domain] = {
+    "clear": Domain(),
+    "dusk": Domain(
+        name="dusk",
+        sun_elevation=6.0,
+        sun_azimuth=20.0,
+        sun=(0.45, 0.20, 0.07),
+        zenith=(0.09, 0.12, 0.24),
+        horizon=(0.50, 0.30, 0.20),
+        clouds=0.6,
+        dark=0.55,
+        fog=0.0015,
+        response=Response(key=0.12, noise=0.018),
+    ),
+    "night": Domain(
+        name="night",
+        sun_elevation=35.0,
+        sun=(0.004, 0.005, 0.008),
+        zenith=(0.003, 0.004, 0.009),
+        horizon=(0.012, 0.011, 0.013),
+        clouds=0.2,
+        dark=1.0,
+        fog=0.001,
+        response=Response(key=0.075, noise=0.03, bloom=0.10),
+    ),
+    "fog": Domain(
+        name="fog",
+        sun=(0.15, 0.15, 0.15),
+        zenith=(0.75, 0.77, 0.80),
+        horizon=(0.78, 0.80, 0.82),
+        clouds=0.0,
+        fog=0.030,
+        response=Response(saturation=0.85),
+    ),
+    "rain": Domain(
+        name="rain",
+        sun=(0.06, 0.06, 0.06),
+        zenith=(0.42, 0.46, 0.52),
+        horizon=(0.60, 0.63, 0.68),
+        clouds=0.9,
+        dark=0.25,
+        fog=0.006,
+        wet=1.0,
+        rain=0.05,
+        response=Response(saturation=0.9, blur=0.7, noise=0.016),
+    ),
+    "camera_b": replace(Domain(), name="camera_b", response=_CAMERA_B),
+}
+
+
+def domain(name: str) -> Domain:
+    """A preset by its name.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    if name not in DOMAINS:
+        raise ValueError(f"expected a domain of {sorted(DOMAINS)}, got {name!r}")
+    return DOMAINS[name]

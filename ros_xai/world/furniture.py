@@ -1,0 +1,205 @@
+"""Street furniture: lamp posts, traffic lights, signs, fences, bollards. Origins on the ground.
+
+Things that face somebody face along -x, as does the driver of a lane that runs along +x.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ros_xai.world.mesh import (
+    CAR,
+    FENCE,
+    POLE,
+    SIGN,
+    Material,
+    Mesh,
+    ball,
+    box,
+    concat,
+    quads,
+    tube,
+)
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+_STEEL = (0.22, 0.23, 0.24)
+_BLACK = (0.02, 0.02, 0.02)
+
+
+def lamp_post(rng: Generator, height: float, arm: float, lamp: int) -> Mesh:
+    """Post with an arm along +y; the lamp hangs at (0, arm, height)."""
+    grey = np.array(_STEEL) * rng.uniform(0.4, 1.5)
+    parts = [
+        tube((0, 0, 0), (0, 0, 1.1), 0.095, Material.METAL, grey, POLE, sides=8),
+        tube((0, 0, 1.0), (0, 0, height), 0.065, Material.METAL, grey, POLE, 0.045, sides=8),
+        tube((0, 0, height - 0.05), (0, arm, height + 0.12), 0.04, Material.METAL, grey, POLE),
+        box((0.26, 0.62, 0.11), (0, arm, height + 0.12), Material.METAL, grey, POLE),
+        box(
+            (0.20, 0.48, 0.03),
+            (0, arm, height + 0.05),
+            Material.LAMP,
+            (0.8, 0.75, 0.6),
+            POLE,
+            lamp=lamp,
+        ),
+    ]
+    return concat(parts)
+
+
+def traffic_light(first_lamp: int, height: float = 2.6, reach: float = 0.0) -> Mesh:
+    """Signal head on a post, or overhead on an arm along +y; lamps red, amber, green."""
+    parts = [tube((0, 0, 0), (0, 0, height + 0.9), 0.06, Material.METAL, _STEEL, POLE, sides=8)]
+    heads = [(-0.10, 0.0, height)]
+    if reach > 0:
+        top = height + 2.9
+        parts.append(tube((0, 0, height), (0, 0, top), 0.07, Material.METAL, _STEEL, POLE, sides=8))
+        parts.append(tube((0, 0, top), (0, reach, top), 0.05, Material.METAL, _STEEL, POLE))
+        heads.append((-0.10, reach, top - 0.95))
+    for x, y, z in heads:
+        parts.append(box((0.18, 0.30, 0.92), (x, y, z + 0.46), Material.PLAIN, _BLACK, SIGN))
+        parts.append(box((0.02, 0.42, 1.06), (x + 0.10, y, z + 0.46), Material.PLAIN, _BLACK, SIGN))
+        for k, colour in enumerate([(0.25, 0.01, 0.01), (0.25, 0.12, 0.01), (0.01, 0.2, 0.08)]):
+            centre = np.array([x - 0.095, y, z + 0.76 - 0.29 * k])
+            parts.append(
+                tube(
+                    centre,
+                    centre - [0.02, 0, 0],
+                    0.105,
+                    Material.LAMP,
+                    colour,
+                    SIGN,
+                    sides=12,
+                    lamp=first_lamp + k,
+                )
+            )
+            hood = centre + [-0.06, 0, 0.11]
+            parts.append(box((0.14, 0.22, 0.015), hood, Material.PLAIN, _BLACK, SIGN))
+    return concat(parts)
+
+
+def _plate(
+    width: float,
+    height: float,
+    z: float,
+    material: Material,
+    colour: NDArray[np.float64],
+    params: tuple[float, ...],
+) -> Mesh:
+    """Sign face towards -x and its grey back, centred at height z; uv in [-1, 1]."""
+    y = np.array([0.5, -0.5, -0.5, 0.5]) * width
+    h = np.array([-0.5, -0.5, 0.5, 0.5]) * height
+    face = np.column_stack([np.full(4, -0.07), y, z + h])
+    uv = np.column_stack([-y / width * 2, h / height * 2])
+    back = face + [0.012, 0, 0]
+    return concat(
+        [
+            quads(face[None], uv[None], material, colour, SIGN, params),
+            quads(back[None], uv[None], material, (0.3, 0.3, 0.3), SIGN, (9.0,)),
+        ]
+    )
+
+
+def sign(rng: Generator) -> Mesh:
+    """A traffic sign on its post: prohibition, order, warning, or direction board."""
+    kind = rng.choice(["red", "blue", "warning", "board"], p=[0.35, 0.2, 0.2, 0.25])
+    glyph = float(rng.integers(1, 30))
+    height = float(rng.uniform(2.0, 2.6))
+    post = tube((0, 0, 0), (0, 0, height + 0.4), 0.035, Material.METAL, _STEEL, POLE, sides=7)
+    if kind == "red":
+        plate = _plate(0.66, 0.66, height, Material.DISC, np.array([0.55, 0.02, 0.02]), (0, glyph))
+    elif kind == "blue":
+        plate = _plate(0.66, 0.66, height, Material.DISC, np.array([0.01, 0.09, 0.45]), (1, glyph))
+    elif kind == "warning":
+        plate = _plate(0.9, 0.8, height, Material.WARNING, np.array([0.55, 0.02, 0.02]), (0, glyph))
+    else:
+        colour = np.array([[0.01, 0.08, 0.4], [0.01, 0.22, 0.08], [0.7, 0.55, 0.02], [0.7] * 3])
+        width = float(rng.uniform(0.7, 1.6))
+        plate = _plate(
+            width, 0.55, height, Material.BOARD, colour[rng.integers(4)], (width / 2, glyph, 0.275)
+        )
+    return concat([post, plate])
+
+
+def billboard(rng: Generator) -> Mesh:
+    """Advertisement on two legs."""
+    colour = rng.uniform(0.03, 0.6, 3)
+    legs = [tube((0, y, 0), (0, y, 1.0), 0.05, Material.METAL, _STEEL, POLE) for y in (-0.5, 0.5)]
+    plate = _plate(1.3, 1.9, 1.75, Material.BOARD, colour, (0.65, float(rng.integers(1, 30)), 0.95))
+    return concat([*legs, plate])
+
+
+def bollard() -> Mesh:
+    return concat(
+        [
+            tube((0, 0, 0), (0, 0, 0.95), 0.07, Material.METAL, (0.04, 0.04, 0.04), POLE, sides=8),
+            ball((0.08, 0.08, 0.06), (0, 0, 0.96), Material.METAL, (0.04,) * 3, POLE, 1),
+        ]
+    )
+
+
+def bin_(rng: Generator) -> Mesh:
+    """Wheeled waste bin; CamVid files such things under its movable "misc"."""
+    colour = [(0.02, 0.10, 0.04), (0.03, 0.03, 0.035), (0.35, 0.2, 0.02)][rng.integers(3)]
+    return concat(
+        [
+            box((0.55, 0.5, 0.95), (0, 0, 0.52), Material.PLAIN, colour, CAR),
+            box((0.62, 0.56, 0.08), (0, 0, 1.03), Material.PLAIN, colour, CAR),
+        ]
+    )
+
+
+def railing(length: float) -> Mesh:
+    """Iron railing along x from 0: bars every 0.14 m between two rails."""
+    x = np.arange(0.07, length, 0.14)
+    lo, hi, half = 0.08, 1.12, 0.012
+    bars = np.stack(
+        [
+            np.stack([x - half, 0 * x, 0 * x + lo], 1),
+            np.stack([x + half, 0 * x, 0 * x + lo], 1),
+            np.stack([x + half, 0 * x, 0 * x + hi], 1),
+            np.stack([x - half, 0 * x, 0 * x + hi], 1),
+        ],
+        axis=1,
+    )
+    parts = [quads(bars, np.zeros((len(x), 4, 2)), Material.METAL, _BLACK, FENCE)]
+    for z in (0.16, 1.02):
+        parts.append(box((length, 0.04, 0.04), (length / 2, 0, z), Material.METAL, _BLACK, FENCE))
+    for post in np.arange(0.0, length + 0.1, 2.1):
+        parts.append(box((0.06, 0.06, 1.2), (post, 0, 0.6), Material.METAL, _BLACK, FENCE))
+    return concat(parts)
+
+
+def wooden_fence(rng: Generator, length: float, height: float) -> Mesh:
+    """Boards 0.14 m wide with small gaps along x from 0, each of its own shade."""
+    x = np.arange(0.0, length - 0.1, 0.155)
+    points = np.stack(
+        [
+            np.stack([x, 0 * x, 0 * x + 0.04], 1),
+            np.stack([x + 0.14, 0 * x, 0 * x + 0.04], 1),
+            np.stack([x + 0.14, 0 * x, 0 * x + height], 1),
+            np.stack([x, 0 * x, 0 * x + height], 1),
+        ],
+        axis=1,
+    )
+    tone = np.array([[0.22, 0.14, 0.08], [0.5, 0.48, 0.44], [0.12, 0.10, 0.08]])[rng.integers(3)]
+    shade = tone * rng.uniform(0.75, 1.25, (len(x), 1))
+    uv = points[..., [0, 2]]
+    rail = box((length, 0.03, 0.08), (length / 2, 0.03, 0.7 * height), Material.BARK, tone, FENCE)
+    return concat([quads(points, uv, Material.BARK, shade, FENCE), rail])
+
+
+def low_wall(length: float, height: float, colour: NDArray[np.float64]) -> Mesh:
+    """Garden wall with coping along x from 0 (a fence to CamVid's eyes)."""
+    return concat(
+        [
+            box((length, 0.22, height), (length / 2, 0, height / 2), Material.BRICK, colour, FENCE),
+            box(
+                (length, 0.30, 0.06), (length / 2, 0, height), Material.CONCRETE, (0.4,) * 3, FENCE
+            ),
+        ]
+    )

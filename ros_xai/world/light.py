@@ -1,0 +1,269 @@
+"""Radiance of rays: sun with shadows, sky, lamps, gloss, fog, over the appearance of surfaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ros_xai.world.domains import Domain
+from ros_xai.world.materials import Points, appearance
+from ros_xai.world.mesh import PAVEMENT, ROAD, Material
+from ros_xai.world.rays import Hits, Surface, occluded
+from ros_xai.world.textures import INDEX, sample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+_LAMP_STRENGTH = 5.0
+_HEADLIGHT = 260.0
+_STREET_LAMP = np.array([1.0, 0.72, 0.42], np.float32) * 26.0
+_GROUND = np.array([0.15, 0.14, 0.13], np.float32)
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Darkness below and beside what stands on the ground: a raster [R, R] about ``origin``."""
+
+    shade: Floats
+    origin: NDArray[np.float64]
+    cell: float
+
+    def at(self, xy: Floats) -> Floats:
+        place = ((xy - self.origin) / self.cell).astype(np.float32)
+        rows = -(-len(place) // 256)
+        grid = np.full((rows * 256, 2), -10, np.float32)
+        grid[: len(place)] = place
+        grid = grid.reshape(rows, 256, 2)
+        looked = cv2.remap(self.shade, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR)
+        flat: Floats = looked.reshape(-1)[: len(place)]
+        return flat
+
+
+def contact(
+    outlines: NDArray[np.floating], around: NDArray[np.floating], reach: float = 60.0
+) -> Contact:
+    """Blurred footprints [A, 4, 2] of the agents within ``reach`` metres of a point."""
+    cell = 0.15
+    origin = np.asarray(around, np.float64) - reach
+    canvas = np.zeros((round(2 * reach / cell),) * 2, np.float32)
+    near = np.linalg.norm(outlines.mean(axis=1) - around, axis=1) < reach
+    for outline in outlines[near]:
+        pixels = np.round((outline - origin) / cell * 16).astype(np.int32)
+        cv2.fillPoly(canvas, [pixels], 1.0, cv2.LINE_AA, 4)
+    return Contact(cv2.GaussianBlur(canvas, (0, 0), 0.32 / cell), origin, cell)
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """All that lights one frame. lamps [K] powers; street_lamps [L, 3] positions near the camera."""
+
+    domain: Domain
+    lamps: Floats
+    street_lamps: Floats
+    contact: Contact
+    headlights: Floats  # T_world_camera [4, 4] of the ego, whose headlights these are
+
+
+def sun_direction(domain: Domain) -> Floats:
+    """Unit vector [3] towards the sun, map frame."""
+    up, around = np.deg2rad([domain.sun_elevation, domain.sun_azimuth])
+    vector = [np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)]
+    return np.array(vector, np.float32)
+
+
+def sky(domain: Domain, directions: Floats, clouds: bool = True) -> Floats:
+    """Radiance [N, 3] of the sky along unit directions [N, 3]."""
+    up = np.clip(directions[:, 2:], 0, 1)
+    horizon, zenith = np.float32(domain.horizon), np.float32(domain.zenith)
+    colour = horizon + (zenith - horizon) * (1 - np.exp(-3.5 * up))
+    if clouds and domain.clouds > 0:
+        plane = directions[:, :2] / (up + 0.12) * np.float32(0.16)
+        footprint = np.full(len(up), 0.004, np.float32) / (up[:, 0] + 0.12)
+        kind = np.full(len(up), INDEX["clouds"], np.uint8)
+        density = sample(kind, plane, footprint)[:, :1]
+        cover = np.clip((density - 1.45 + domain.clouds * 0.9) * 2.2, 0, 1) * np.clip(up * 8, 0, 1)
+        white = (horizon.mean() * np.float32([1.05, 1.05, 1.05]) + horizon) / 2
+        colour = colour + 0.85 * cover * (white * (1.25 - 0.35 * density) - colour)
+    towards = np.clip(directions @ sun_direction(domain), 0, 1)[:, None]
+    glow = 0.10 * towards**8 + 0.6 * towards**200
+    return np.asarray(colour + glow * np.float32(domain.sun), np.float32)
+
+
+@dataclass
+class Rays:
+    """N camera rays: origin and directions [N, 3], and the directions' change per pixel [2, 3]."""
+
+    origins: Floats
+    directions: Floats
+    per_pixel: Floats
+
+
+def radiance(surfaces: list[Surface], rays: Rays, hits: Hits, light: Lighting) -> Floats:
+    """Radiance [N, 3] seen along rays whose nearest hits are known."""
+    unit = rays.directions / np.linalg.norm(rays.directions, axis=1, keepdims=True)
+    colour = np.empty((len(unit), 3), np.float32)
+    missed = hits.face < 0
+    colour[missed] = sky(light.domain, unit[missed])
+    chosen = np.flatnonzero(~missed)
+    if len(chosen):
+        colour[chosen] = _surfaces(surfaces, rays, hits, light, chosen, unit[chosen])
+    return colour
+
+
+def gather(surfaces: list[Surface], face: NDArray[np.int32], name: str) -> NDArray[np.generic]:
+    """Per-face values of the meshes' attribute ``name`` for faces counted through ``surfaces``."""
+    parts = [getattr(s.mesh, name) if name != "gradients" else s.gradients for s in surfaces]
+    result = np.empty((len(face), *parts[0].shape[1:]), parts[0].dtype)
+    first = 0
+    for values in parts:
+        here = (face >= first) & (face < first + len(values))
+        result[here] = values[face[here] - first]
+        first += len(values)
+    return result
+
+
+def _points(surfaces: list[Surface], rays: Rays, hits: Hits, chosen: NDArray[np.intp]) -> Points:
+    """Surface coordinates of the hits, and the size of a pixel in them."""
+    face = hits.face[chosen]
+    corners = gather(surfaces, face, "uv")  # [M, 3, 2]
+    b = hits.barycentric[chosen]
+    uv = corners[:, 0] + b[:, :1] * (corners[:, 1] - corners[:, 0])
+    uv += b[:, 1:] * (corners[:, 2] - corners[:, 0])
+    normal, direction = hits.normal[chosen], rays.directions[chosen]
+    cosine = np.minimum(np.einsum("nk,nk->n", normal, direction), -1e-4)
+    gradients = gather(surfaces, face, "gradients")  # [M, 2, 3]
+    footprint = np.zeros_like(uv)
+    for change in rays.per_pixel:
+        # d(hit point) / d(pixel): the ray's change, slid along the ray onto the plane
+        slide = hits.distance[chosen, None] * (
+            change - direction * ((normal @ change) / cosine)[:, None]
+        )
+        footprint += np.abs(np.einsum("nak,nk->na", gradients, slide))
+    material = gather(surfaces, face, "material")
+    colour, params = gather(surfaces, face, "colour"), gather(surfaces, face, "params")
+    return Points(material, uv, np.maximum(footprint, 1e-4), colour, params)
+
+
+def _surfaces(
+    surfaces: list[Surface],
+    rays: Rays,
+    hits: Hits,
+    light: Lighting,
+    chosen: NDArray[np.intp],
+    unit: Floats,
+) -> Floats:
+    domain = light.domain
+    points = _points(surfaces, rays, hits, chosen)
+    looks = appearance(points)
+    normal, distance = hits.normal[chosen], hits.distance[chosen]
+    place = rays.origins[chosen] + rays.directions[chosen] * distance[:, None]
+    label = gather(surfaces, hits.face[chosen], "label")
+    ground = ((label == ROAD) | (label == PAVEMENT)) & (normal[:, 2] > 0.7)
+    wet = ground * np.float32(domain.wet)
+    looks.albedo *= (1 - 0.45 * wet)[:, None]
+    looks.gloss = np.maximum(looks.gloss, 0.8 * wet)
+
+    direct, sun = _sun(surfaces, domain, place, normal)
+    incoming = direct + _ambient(domain, normal)
+    low = np.flatnonzero((place[:, 2] < 0.3) & (normal[:, 2] > 0.7))
+    incoming[low] *= (1 - 0.8 * light.contact.at(place[low, :2]))[:, None]
+    if domain.dark > 0:
+        incoming += domain.dark * _lamplight(light, place, normal)
+    colour = looks.albedo * incoming
+    colour += _reflection(domain, looks.gloss, normal, unit, sun)
+    colour += looks.emission * np.float32(domain.dark)
+    colour += _glow(surfaces, hits.face[chosen], points, light)
+    length = distance * np.linalg.norm(rays.directions[chosen], axis=1)
+    clear = np.exp(-domain.fog * length)[:, None]
+    haze = np.float32(domain.horizon) * 0.95
+    return np.asarray(colour * clear + haze * (1 - clear), np.float32)
+
+
+def _sun(
+    surfaces: list[Surface], domain: Domain, place: Floats, normal: Floats
+) -> tuple[Floats, Floats]:
+    """Sunlight on the surface [N, 3], and the sun's radiance where it is not hidden."""
+    direction = sun_direction(domain)
+    facing = normal @ direction
+    lit = np.flatnonzero(facing > 0)
+    visible = np.zeros(len(place), np.float32)
+    if max(domain.sun) > 0.05 and len(lit):
+        start = place[lit] + normal[lit] * np.float32(0.02)
+        towards = np.ascontiguousarray(np.broadcast_to(direction, start.shape))
+        visible[lit] = ~occluded(surfaces, start, towards)
+    else:
+        visible[lit] = 1
+    sun = visible[:, None] * np.float32(domain.sun)
+    return np.clip(facing, 0, 1)[:, None] * sun, sun
+
+
+def _ambient(domain: Domain, normal: Floats) -> Floats:
+    """Light of the sky above and of the ground below a tilted surface."""
+    above = np.float32(0.6) * (np.float32(domain.zenith) + np.float32(domain.horizon)) * 0.75
+    below = _GROUND * (np.float32(domain.sun) * np.sin(np.deg2rad(domain.sun_elevation)) + above)
+    up = (0.5 + 0.5 * normal[:, 2])[:, None]
+    return np.asarray(up * above + (1 - up) * below, np.float32)
+
+
+def _lamplight(light: Lighting, place: Floats, normal: Floats) -> Floats:
+    """Street lamps (downward cosine lobe) and the ego's headlights."""
+    result = np.zeros_like(place)
+    for lamp in light.street_lamps:
+        offset = lamp - place
+        square = np.einsum("nk,nk->n", offset, offset)
+        near = np.flatnonzero(square < 30.0**2)
+        way = offset[near] / np.sqrt(square[near])[:, None]
+        lobe = np.clip(way[:, 2], 0, 1) * np.clip((way * normal[near]).sum(1), 0, 1)
+        result[near] += (lobe / (square[near] + 1.0))[:, None] * _STREET_LAMP
+    T = light.headlights
+    source = T[:3, 3] - T[:3, 1] * np.float32(-0.9)
+    offset = place - source
+    square = np.einsum("nk,nk->n", offset, offset)
+    way = offset / np.sqrt(square)[:, None]
+    axis = T[:3, 2] + np.float32(0.045) * T[:3, 1]
+    right = way @ T[:3, 0]
+    beam = np.exp(-((right / 0.30) ** 2) - ((way @ T[:3, 1] - axis @ T[:3, 1]) / 0.10) ** 2)
+    beam *= way @ T[:3, 2] > 0
+    lobe = beam * np.clip(-(way * normal).sum(1), 0, 1) / (square + 4.0)
+    result += (lobe * np.float32(_HEADLIGHT))[:, None] * np.float32([1.0, 0.93, 0.80])
+    return result
+
+
+def _reflection(domain: Domain, gloss: Floats, normal: Floats, unit: Floats, sun: Floats) -> Floats:
+    """Sky and sun mirrored in paint, glass and water (Schlick's Fresnel term, F0 = 0.05)."""
+    result = np.zeros((len(gloss), 3), np.float32)
+    shiny = np.flatnonzero(gloss > 0.05)
+    if len(shiny):
+        n, d = normal[shiny], unit[shiny]
+        cosine = np.clip(-(n * d).sum(1), 0, 1)
+        mirrored = d + 2 * cosine[:, None] * n
+        fresnel = (0.05 + 0.95 * (1 - cosine) ** 5) * gloss[shiny]
+        scene = sky(domain, mirrored, clouds=False)
+        # below about 12 degrees a town's sky is houses, below the horizon its ground
+        houses = np.clip((mirrored[:, 2] - 0.02) / 0.2, 0, 1)[:, None]
+        scene = scene * (0.18 + 0.82 * houses)
+        lobe = np.clip(mirrored @ sun_direction(domain), 0, 1) ** 180
+        scene += 6 * lobe[:, None] * sun[shiny]
+        result[shiny] = fresnel[:, None] * scene
+    return result
+
+
+def _glow(
+    surfaces: list[Surface], face: NDArray[np.int32], points: Points, light: Lighting
+) -> Floats:
+    result = np.zeros_like(points.colour)
+    lamp = gather(surfaces, face, "lamp")
+    lit = np.flatnonzero((points.material == Material.LAMP) & (lamp >= 0))
+    hue = points.colour[lit] / points.colour[lit].max(axis=1, keepdims=True, initial=1e-3)
+    result[lit] = hue * (light.lamps[lamp[lit]] * np.float32(_LAMP_STRENGTH))[:, None]
+    return result
+
+
+def finer(rays: Rays, share: float) -> Rays:
+    """The same rays with pixels ``share`` times as large."""
+    return replace(rays, per_pixel=rays.per_pixel * np.float32(share))

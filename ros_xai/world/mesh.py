@@ -1,0 +1,358 @@
+"""Triangle soups with surface coordinates: the one form of geometry of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float32]
+
+CLASSES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = range(11)
+PARAMETERS = 6
+
+
+class Material(IntEnum):
+    """How a surface's coordinates become colour; see ``appearance``."""
+
+    PLAIN = 0
+    LANE = 1
+    ASPHALT = 2
+    PAVERS = 3
+    CROSSING = 4
+    GRASS = 5
+    FACADE = 6
+    ROOF = 7
+    LEAF = 8
+    BARK = 9
+    PAINT = 10
+    GLASS = 11
+    METAL = 12
+    LAMP = 13
+    PLATE = 14
+    BRICK = 15
+    CONCRETE = 16
+    CLOTH = 17
+    TYRE = 18
+    DISC = 19  # round sign
+    BOARD = 20  # rectangular sign or advertisement
+    WARNING = 21  # triangular sign
+    SHOP = 22
+    SKIN = 23
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """F triangles.
+
+    corners [F, 3, 3] metres; uv [F, 3, 2] surface coordinates in metres, fixed to the surface;
+    material, label, instance, lamp [F] (lamp: index into the frame's lamp powers, -1 = none);
+    colour [F, 3] linear albedo; params [F, 6] of the material.
+    """
+
+    corners: Floats
+    uv: Floats
+    material: NDArray[np.uint8]
+    colour: Floats
+    params: Floats
+    lamp: NDArray[np.int32]
+    label: NDArray[np.uint8]
+    instance: NDArray[np.uint16]
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+    def moved(self, T: ArrayLike) -> Mesh:
+        """The mesh under a 4x4 transform (scaling allowed); surface coordinates stay."""
+        matrix = np.asarray(T, np.float32)
+        return replace(self, corners=self.corners @ matrix[:3, :3].T + matrix[:3, 3])
+
+    def with_instance(self, instance: int, first_lamp: int = 0) -> Mesh:
+        """Marked as one mover, its lamps numbered from ``first_lamp``."""
+        lamp = np.where(self.lamp >= 0, self.lamp + first_lamp, -1).astype(np.int32)
+        return replace(self, lamp=lamp, instance=np.full(len(self), instance, np.uint16))
+
+    def coloured(self, colour: ArrayLike) -> Mesh:
+        return replace(self, colour=_rows(colour, len(self), 3))
+
+
+def _rows(value: ArrayLike, count: int, width: int) -> Floats:
+    row = np.atleast_1d(np.asarray(value, np.float32))
+    if row.ndim == 1:
+        row = np.pad(row, (0, width - len(row)))
+    return np.ascontiguousarray(np.broadcast_to(row, (count, width)))
+
+
+def triangles(
+    corners: ArrayLike,
+    uv: ArrayLike,
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    params: ArrayLike = (),
+    lamp: int = -1,
+) -> Mesh:
+    """Mesh of corners [F, 3, 3] and uv [F, 3, 2]; colour, params one for all or one per face."""
+    points = np.asarray(corners, np.float32).reshape(-1, 3, 3)
+    count = len(points)
+    return Mesh(
+        points,
+        np.asarray(uv, np.float32).reshape(-1, 3, 2),
+        np.full(count, material, np.uint8),
+        _rows(colour, count, 3),
+        _rows(params, count, PARAMETERS),
+        np.full(count, lamp, np.int32),
+        np.full(count, label, np.uint8),
+        np.zeros(count, np.uint16),
+    )
+
+
+def concat(meshes: Iterable[Mesh]) -> Mesh:
+    parts = list(meshes) or [
+        triangles(np.empty((0, 3, 3)), np.empty((0, 3, 2)), Material.PLAIN, 0.0, SKY)
+    ]
+    names = [f.name for f in fields(Mesh)]
+    return Mesh(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
+
+
+def quads(
+    points: ArrayLike,
+    uv: ArrayLike,
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    params: ArrayLike = (),
+    lamp: int = -1,
+) -> Mesh:
+    """Two triangles per quad; points [N, 4, 3] and uv [N, 4, 2] in order around it."""
+    p = np.asarray(points, np.float32).reshape(-1, 4, 3)
+    t = np.asarray(uv, np.float32).reshape(-1, 4, 2)
+    order = [0, 1, 2, 0, 2, 3]
+    colour, params = _rows(colour, len(p), 3), _rows(params, len(p), PARAMETERS)
+    return triangles(
+        p[:, order].reshape(-1, 3, 3),
+        t[:, order].reshape(-1, 3, 2),
+        material,
+        np.repeat(colour, 2, axis=0),
+        label,
+        np.repeat(params, 2, axis=0),
+        lamp,
+    )
+
+
+def panel(
+    origin: ArrayLike,
+    along: ArrayLike,
+    up: ArrayLike,
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    params: ArrayLike = (),
+    lamp: int = -1,
+) -> Mesh:
+    """One rectangle from a corner and its two sides; uv in metres along the sides."""
+    o, a, b = (np.asarray(x, np.float64) for x in (origin, along, up))
+    w, h = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    points = np.stack([o, o + a, o + a + b, o + b])[None]
+    uv = [[[0, 0], [w, 0], [w, h], [0, h]]]
+    return quads(points, uv, material, colour, label, params, lamp)
+
+
+# corner signs around each of a box's faces, and the two axes that are its surface coordinates
+_BOX_FACES = (
+    ([(1, -1, -1), (1, 1, -1), (1, 1, 1), (1, -1, 1)], (1, 2)),
+    ([(-1, 1, -1), (-1, -1, -1), (-1, -1, 1), (-1, 1, 1)], (1, 2)),
+    ([(1, 1, -1), (-1, 1, -1), (-1, 1, 1), (1, 1, 1)], (0, 2)),
+    ([(-1, -1, -1), (1, -1, -1), (1, -1, 1), (-1, -1, 1)], (0, 2)),
+    ([(-1, -1, 1), (1, -1, 1), (1, 1, 1), (-1, 1, 1)], (0, 1)),
+    ([(-1, 1, -1), (1, 1, -1), (1, -1, -1), (-1, -1, -1)], (0, 1)),
+)
+
+
+def box(
+    size: ArrayLike,
+    centre: ArrayLike,
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    params: ArrayLike = (),
+    lamp: int = -1,
+) -> Mesh:
+    """Axis-aligned box; uv are two of its coordinates."""
+    signs = np.array([face for face, _ in _BOX_FACES], np.float64)
+    points = signs * np.asarray(size, np.float64) / 2 + np.asarray(centre, np.float64)
+    uv = np.stack([points[k][:, list(axes)] for k, (_, axes) in enumerate(_BOX_FACES)])
+    return quads(points, uv, material, colour, label, params, lamp)
+
+
+def ribbon(
+    left: ArrayLike,
+    right: ArrayLike,
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    params: ArrayLike = (),
+) -> Mesh:
+    """Surface between two polylines [P, 3]; u = distance along, v = distance from the right."""
+    a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
+    middle = (a + b) / 2
+    s = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(middle, axis=0), axis=1))])
+    width = np.linalg.norm(a - b, axis=1)
+    uv_a, uv_b = np.stack([s, width], 1), np.stack([s, 0 * s], 1)
+    points = np.stack([b[:-1], b[1:], a[1:], a[:-1]], axis=1)
+    uv = np.stack([uv_b[:-1], uv_b[1:], uv_a[1:], uv_a[:-1]], axis=1)
+    return quads(points, uv, material, colour, label, params)
+
+
+def wall(
+    line: ArrayLike,
+    bottom: float,
+    top: float,
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    params: ArrayLike = (),
+) -> Mesh:
+    """Vertical surface over a polyline [P, 2]; uv = (distance along, height)."""
+    xy = np.asarray(line, np.float64)
+    low = np.column_stack([xy, np.full(len(xy), bottom)])
+    high = np.column_stack([xy, np.full(len(xy), top)])
+    s = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(xy, axis=0), axis=1))])
+    points = np.stack([low[:-1], low[1:], high[1:], high[:-1]], axis=1)
+    b, t = np.full(len(xy) - 1, bottom), np.full(len(xy) - 1, top)
+    uv = np.stack(
+        [
+            np.stack([s[:-1], b], 1),
+            np.stack([s[1:], b], 1),
+            np.stack([s[1:], t], 1),
+            np.stack([s[:-1], t], 1),
+        ],
+        axis=1,
+    )
+    return quads(points, uv, material, colour, label, params)
+
+
+def floor(
+    outline: ArrayLike,
+    z: float,
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    params: ArrayLike = (),
+) -> Mesh:
+    """Horizontal polygon [P, 2], not necessarily convex; uv = map x, y."""
+    import shapely
+
+    polygon = shapely.make_valid(shapely.Polygon(np.asarray(outline, np.float64)))
+    pieces = shapely.constrained_delaunay_triangles(polygon).geoms
+    xy = np.array([np.asarray(piece.exterior.coords)[:3] for piece in pieces]).reshape(-1, 3, 2)
+    points = np.concatenate([xy, np.full((*xy.shape[:2], 1), z)], axis=2)
+    return triangles(points, xy, material, colour, label, params)
+
+
+def loft(
+    sections: Sequence[ArrayLike],
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    params: ArrayLike = (),
+    capped: bool = True,
+) -> Mesh:
+    """Skin over closed sections [P, 3] of equal count, with caps; uv = the first and last axis."""
+    rings = np.stack([np.asarray(s, np.float64) for s in sections])  # [S, P, 3]
+    following = np.roll(rings, -1, axis=1)
+    points = np.stack([rings[:-1], following[:-1], following[1:], rings[1:]], axis=2)
+    points = points.reshape(-1, 4, 3)
+    parts = [quads(points, points[..., [0, 2]], material, colour, label, params)]
+    if capped:
+        for ring in (rings[0][::-1], rings[-1]):
+            centre = np.broadcast_to(ring.mean(0), ring.shape)
+            fan = np.stack([centre, ring, np.roll(ring, -1, axis=0)], axis=1)
+            parts.append(triangles(fan, fan[..., [0, 2]], material, colour, label, params))
+    return concat(parts)
+
+
+def tube(
+    start: ArrayLike,
+    end: ArrayLike,
+    radius: float,
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    end_radius: float | None = None,
+    sides: int = 6,
+    lamp: int = -1,
+) -> Mesh:
+    """Cylinder or cone frustum between two points, without caps at pointed ends."""
+    a, b = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    axis = b - a
+    length = max(float(np.linalg.norm(axis)), 1e-9)
+    axis = axis / length
+    side = np.cross(axis, [1.0, 0, 0] if abs(axis[0]) < 0.9 else [0, 1.0, 0])
+    side /= np.linalg.norm(side)
+    other = np.cross(axis, side)
+    angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    circle = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * other
+    far = radius if end_radius is None else end_radius
+    rings = [a + radius * circle, b + far * circle]
+    low, high = rings
+    points = np.stack([low, np.roll(low, -1, 0), np.roll(high, -1, 0), high], axis=1)
+    u0 = angle * radius
+    u1 = (angle + 2 * np.pi / sides) * radius
+    zero, full = np.zeros(sides), np.full(sides, length)
+    uv = np.stack(
+        [
+            np.stack([u0, zero], 1),
+            np.stack([u1, zero], 1),
+            np.stack([u1, full], 1),
+            np.stack([u0, full], 1),
+        ],
+        axis=1,
+    )
+    parts = [quads(points, uv, material, colour, label, lamp=lamp)]
+    for ring, centre, size in ((low[::-1], a, radius), (high, b, far)):
+        if size > 0.02:
+            fan = np.stack([np.broadcast_to(centre, ring.shape), ring, np.roll(ring, -1, 0)], 1)
+            flat = np.stack([(fan - centre) @ side, (fan - centre) @ other], axis=-1)
+            parts.append(triangles(fan, flat, material, colour, label, lamp=lamp))
+    return concat(parts)
+
+
+@cache
+def _icosphere(subdivisions: int) -> NDArray[np.float64]:
+    import trimesh
+
+    return np.array(trimesh.creation.icosphere(subdivisions=subdivisions).triangles)
+
+
+def ball(
+    radii: ArrayLike,
+    centre: ArrayLike,
+    material: Material,
+    colour: ArrayLike,
+    label: int,
+    subdivisions: int = 1,
+) -> Mesh:
+    """Ellipsoid with half axes ``radii``."""
+    points = _icosphere(subdivisions) * np.asarray(radii, np.float64) + np.asarray(centre)
+    return triangles(points, points[..., :2] + points[..., 2:], material, colour, label)
