@@ -137,7 +137,7 @@ def bollard() -> Mesh:
     return concat(
         [
             tube((0, 0, 0), (0, 0, 0.95), 0.07, Material.METAL, (0.04, 0.04, 0.04), POLE, sides=8),
-            ball((0.08, 0.08, 0.06), (0, 0, 0.96), Material.METAL, (0.04,) * 3, POLE, 1),
+            ball((0.08, 0.08, 0.06), (0, 0, 0.96), Material.METAL, (0.04,) * 3, POLE, 4),
         ]
     )
 

@@ -97,10 +97,13 @@ class Mesh:
 
 
 def _rows(value: ArrayLike, count: int, width: int) -> Floats:
-    row = np.atleast_1d(np.asarray(value, np.float32))
-    if row.ndim == 1:
-        row = np.pad(row, (0, width - len(row)))
-    return np.ascontiguousarray(np.broadcast_to(row, (count, width)))
+    """Rows [count, width] of one value for all (cut short: zeros follow) or of one per row."""
+    row = np.asarray(value, np.float32)
+    if row.ndim == 2:
+        return row
+    rows = np.zeros((count, width), np.float32)
+    rows[:, : row.size if row.ndim else width] = row
+    return rows
 
 
 def triangles(
@@ -339,10 +342,15 @@ def tube(
 
 
 @cache
-def _icosphere(subdivisions: int) -> NDArray[np.float64]:
-    import trimesh
-
-    return np.array(trimesh.creation.icosphere(subdivisions=subdivisions).triangles)
+def _sphere(rings: int) -> NDArray[np.float64]:
+    """Triangles [F, 3, 3] of the unit sphere, by latitude and longitude."""
+    latitude = np.linspace(-np.pi / 2, np.pi / 2, rings + 1)
+    longitude = np.linspace(0, 2 * np.pi, 2 * rings + 1)
+    up, around = np.meshgrid(latitude, longitude, indexing="ij")
+    grid = np.stack([np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)], -1)
+    a, b, c, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]
+    lower, upper = np.stack([a, b, c], 2)[1:], np.stack([a, c, d], 2)[:-1]  # none at the poles
+    return np.concatenate([lower.reshape(-1, 3, 3), upper.reshape(-1, 3, 3)])
 
 
 def ball(
@@ -351,8 +359,8 @@ def ball(
     material: Material,
     colour: ArrayLike,
     label: int,
-    subdivisions: int = 1,
+    rings: int = 4,
 ) -> Mesh:
-    """Ellipsoid with half axes ``radii``."""
-    points = _icosphere(subdivisions) * np.asarray(radii, np.float64) + np.asarray(centre)
+    """Ellipsoid with half axes ``radii``; 4 rings are 48 triangles."""
+    points = _sphere(rings) * np.asarray(radii, np.float64) + np.asarray(centre)
     return triangles(points, points[..., :2] + points[..., 2:], material, colour, label)

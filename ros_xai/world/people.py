@@ -77,7 +77,7 @@ def pedestrian(who: Looks, height: float, distance: float, moving: bool) -> Mesh
         hand = elbow + 0.27 * s * np.array([np.sin(arm + 0.25), 0, -np.cos(arm + 0.25)])
         parts.append(_limb(joint, elbow, 0.055 * s, 0.045 * s, who.top))
         parts.append(_limb(elbow, hand, 0.045 * s, 0.03 * s, who.top))
-        parts.append(ball(np.full(3, 0.04 * s), hand, Material.SKIN, who.skin, PEDESTRIAN, 0))
+        parts.append(ball(np.full(3, 0.04 * s), hand, Material.SKIN, who.skin, PEDESTRIAN, 3))
     parts += _trunk(
         who, np.array([0, 0, hip - 0.04 * s]), np.array([0, 0, shoulder]), s, PEDESTRIAN
     )
@@ -103,20 +103,20 @@ def _trunk(
     forward = np.array([up[2], 0, -up[0]])
     head = high + up * 0.20 * s + forward * 0.02
     half = float(np.linalg.norm(high - low)) / 2
-    torso = ball((0.14 * s, 0.21 * s, half * 1.15), (0, 0, 0), Material.CLOTH, who.top, label, 2)
+    torso = ball((0.14 * s, 0.21 * s, half * 1.15), (0, 0, 0), Material.CLOTH, who.top, label, 6)
     frame = np.eye(4)
     frame[:3, 0], frame[:3, 2], frame[:3, 3] = forward, up, middle
     parts = [
         torso.moved(frame),
         tube(high - up * 0.03, head, 0.05 * s, Material.SKIN, who.skin, label),
-        ball((0.095 * s, 0.08 * s, 0.12 * s), head, Material.SKIN, who.skin, label, 2),
+        ball((0.095 * s, 0.08 * s, 0.12 * s), head, Material.SKIN, who.skin, label, 6),
         ball(
             (0.10 * s, 0.09 * s, 0.10 * s),
             head + up * 0.045 * s - forward * 0.025,
             Material.CLOTH,
             who.hair,
             label,
-            2,
+            6,
         ),
     ]
     if who.bag:
@@ -126,7 +126,7 @@ def _trunk(
             Material.CLOTH,
             who.trousers * 2 + 0.02,
             label,
-            1,
+            4,
         )
         parts.append(bag.moved(frame))
     return parts
@@ -164,7 +164,7 @@ def cyclist(who: Looks, distance: float) -> Mesh:
             sides=5,
         )
     )
-    parts.append(ball((0.13, 0.07, 0.04), seat, Material.CLOTH, (0.02,) * 3, BICYCLIST, 1))
+    parts.append(ball((0.13, 0.07, 0.04), seat, Material.CLOTH, (0.02,) * 3, BICYCLIST, 4))
     hip, shoulder = seat + [0, 0, 0.06], np.array([0.08, 0, 1.42])
     turn = 2 * np.pi * distance / 4.5
     for side in (-1, 1):

@@ -75,7 +75,7 @@ def broadleaf(rng: Generator, height: float) -> Mesh:
                 sides=4,
             )
         )
-        parts.append(ball(np.full(3, radius * 0.72), centre, Material.LEAF, colour * 0.45, TREE, 1))
+        parts.append(ball(np.full(3, radius * 0.72), centre, Material.LEAF, colour * 0.45, TREE, 5))
         direction = rng.normal(size=(70, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         shell = centre + direction * radius * rng.uniform(0.7, 1.1, (70, 1)) * [1, 1, 0.85]

@@ -42,31 +42,15 @@ class Scene:
 
     @property
     def street_lamp_index(self) -> int:
-        return _LAMPS_PER_SIGNAL * len(self.traffic.road_map.signals)
+        return _street_lamp_index(self.traffic.road_map)
 
     def movers(self, step: int, around: NDArray[np.floating], reach: float = 130.0) -> Mesh:
         """All agents but the ego within ``reach`` metres, at a step; instance = agent index."""
         traffic = self.traffic
         near = np.linalg.norm(traffic.xy[step] - around, axis=1) < reach  # False where NaN
         near[0] = False
-        first = self.street_lamp_index + 1
-        return concat(
-            self._agent(step, int(a)).with_instance(int(a), first + len(LAMPS) * int(a))
-            for a in np.flatnonzero(near)
-        )
-
-    def _agent(self, step: int, agent: int) -> Mesh:
-        traffic, model = self.traffic, self.models[agent]
-        if isinstance(model, Looks):
-            if traffic.category[agent] == "bicycle":
-                model = cyclist(model, float(self.gone[step, agent]))
-            else:
-                moving = bool(traffic.speed[step, agent] > 0.2)
-                height = float(traffic.size[agent, 2])
-                model = pedestrian(model, height, float(self.gone[step, agent]), moving)
-        x, y = traffic.xy[step, agent]
-        z = KERB if traffic.category[agent] == "pedestrian" else 0.0
-        return model.moved(pose(rotation_z(float(traffic.yaw[step, agent])), (x, y, z)))
+        moving = np.flatnonzero(near & ~traffic.parked)
+        return concat(_agent(traffic, self.models[a], self.gone, step, a) for a in moving.tolist())
 
     def lamp_powers(self, step: int, dark: float) -> NDArray[np.float32]:
         """Power of every lamp, 0 = off; ``dark`` 0 by day to 1 by night."""
@@ -89,6 +73,28 @@ class Scene:
         return power
 
 
+def _street_lamp_index(road_map: RoadMap) -> int:
+    return _LAMPS_PER_SIGNAL * len(road_map.signals)
+
+
+def _agent(
+    traffic: Traffic, model: Mesh | Looks, gone: NDArray[np.float64], step: int, agent: int
+) -> Mesh:
+    """An agent's mesh where it is at a step, people in the phase of their gait."""
+    if isinstance(model, Looks):
+        if traffic.category[agent] == "bicycle":
+            model = cyclist(model, float(gone[step, agent]))
+        else:
+            moving = bool(traffic.speed[step, agent] > 0.2)
+            height = float(traffic.size[agent, 2])
+            model = pedestrian(model, height, float(gone[step, agent]), moving)
+    x, y = traffic.xy[step, agent]
+    z = KERB if traffic.category[agent] == "pedestrian" else 0.0
+    placed = model.moved(pose(rotation_z(float(traffic.yaw[step, agent])), (x, y, z)))
+    first = _street_lamp_index(traffic.road_map) + 1
+    return placed.with_instance(agent, first + len(LAMPS) * agent)
+
+
 def build(seed: int, traffic: Traffic) -> Scene:
     """The seeded town of a traffic: same seed, same town."""
     rng = np.random.default_rng([seed, 3])
@@ -103,7 +109,11 @@ def build(seed: int, traffic: Traffic) -> Scene:
     step = np.nan_to_num(np.linalg.norm(np.diff(traffic.xy, axis=0), axis=2))
     gone = np.vstack([np.zeros(step.shape[1]), np.cumsum(step, axis=0)])
     lamps = np.array(town.street_lamps, np.float32).reshape(-1, 3)
-    static = concat([ground(rng, road_map), *town.parts])
+    # what is parked stays: it is part of the static world, under its own instance
+    parked = [
+        _agent(traffic, models[a], gone, 0, a) for a in np.flatnonzero(traffic.parked).tolist()
+    ]
+    static = concat([ground(rng, road_map), *town.parts, *parked])
     return Scene(Surface(static), lamps, tuple(models), traffic, gone)
 
 
@@ -167,7 +177,7 @@ class _Town:
         """Lamp posts, trees, signs and small things in the strip beside the kerb."""
         rng, length = self.rng, arc_length(lane.shape)[-1]
         line = offset(lane.shape, lane.width / 2 - 0.45)
-        street_lamp = _LAMPS_PER_SIGNAL * len(self.road_map.signals)
+        street_lamp = _street_lamp_index(self.road_map)
         for s in np.arange(rng.uniform(6, 14), length - 5, rng.uniform(24, 32)):
             (xy,), (angle,) = along(line, np.array([s]))
             height, arm = float(rng.uniform(5.5, 7.5)), 1.6

@@ -5,6 +5,8 @@ Lamps of every vehicle are numbered by ``LAMPS``; their power comes from the tra
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,25 +44,39 @@ _COLOURS = np.array(
 )
 _SHARES = np.array([0.24, 0.17, 0.16, 0.14, 0.09, 0.08, 0.05, 0.03, 0.02, 0.02])
 _DARK = (0.015, 0.015, 0.017)
+_BARE = (0.5, 0.5, 0.5)
 _GLASS = (0.02, 0.025, 0.03)
+
+
+_LIVERIES = {
+    "truck": np.array([[0.7, 0.7, 0.68], [0.5, 0.06, 0.05], [0.06, 0.16, 0.4], [0.72, 0.6, 0.1]]),
+    "bus": np.array([[0.65, 0.04, 0.03], [0.08, 0.2, 0.5], [0.75, 0.72, 0.65], [0.1, 0.35, 0.15]]),
+}
 
 
 def vehicle(rng: Generator, category: str, size: NDArray[np.floating]) -> Mesh:
     """A car, truck or bus of a size (length, width, height) in metres, of random make and colour."""
-    length, width, height = (float(v) for v in size)
+    model = _model(category, *(round(float(v), 2) for v in size), int(rng.integers(2)))
+    paint = _COLOURS[rng.choice(len(_COLOURS), p=_SHARES / _SHARES.sum())] * rng.uniform(0.75, 1.25)
+    colour = model.colour.copy()
+    livery = _LIVERIES.get(category, _COLOURS)
+    livery_colour = livery[rng.integers(len(livery))]
+    colour[model.material == Material.PAINT] = livery_colour if category == "bus" else paint
+    colour[model.material == Material.CLOTH] = livery_colour
+    return replace(model, colour=colour)
+
+
+@cache
+def _model(category: str, length: float, width: float, height: float, variant: int) -> Mesh:
+    """Unpainted model; cars of saloon size come in two variants."""
     if category == "truck":
-        return _truck(rng, length, width, height)
+        return _truck(length, width, height)
     if category == "bus":
-        return _bus(rng, length, width, height)
-    return _car(rng, length, width, height)
+        return _bus(length, width, height)
+    return _car(_shape_of(length, height, variant), length, width, height)
 
 
-def _paint(rng: Generator) -> NDArray[np.float64]:
-    colour: NDArray[np.float64] = _COLOURS[rng.choice(len(_COLOURS), p=_SHARES / _SHARES.sum())]
-    return colour * rng.uniform(0.75, 1.25)
-
-
-def _shape_of(rng: Generator, length: float, height: float) -> str:
+def _shape_of(length: float, height: float, variant: int) -> str:
     if height > 1.9:
         return "van"
     if height > 1.6:
@@ -69,13 +85,11 @@ def _shape_of(rng: Generator, length: float, height: float) -> str:
         return "city"
     if length < 4.5:
         return "hatch"
-    return str(rng.choice(["saloon", "estate"]))
+    return ("saloon", "estate")[variant]
 
 
-def _car(rng: Generator, length: float, width: float, height: float) -> Mesh:
-    shape = _shape_of(rng, length, height)
-    foot, roof_rear, roof_front, cowl, belt, bonnet = _SHAPES[shape]
-    paint = _paint(rng)
+def _car(shape: str, length: float, width: float, height: float) -> Mesh:
+    foot, _, _, cowl, belt, bonnet = _SHAPES[shape]
     belt, bonnet = belt * height, bonnet * height
     low = 0.19 if shape != "suv" else 0.26
     x = length / 2
@@ -96,8 +110,8 @@ def _car(rng: Generator, length: float, width: float, height: float) -> Mesh:
             (-0.8 * x, low),
         ]
     )
-    body = _extruded(profile, width, bevel=0.09, material=Material.PAINT, colour=paint)
-    parts = [body, *_cabin(length, width, height, belt, _SHAPES[shape], paint)]
+    parts = [_extruded(profile, width, bevel=0.09)]
+    parts += _cabin(length, width, height, belt, _SHAPES[shape])
     radius = 0.30 if height < 1.6 else 0.34
     parts += _wheels(width, radius, (-0.30 * length, 0.315 * length))
     parts += _front(length, width, bonnet, low)
@@ -105,13 +119,7 @@ def _car(rng: Generator, length: float, width: float, height: float) -> Mesh:
     return concat(parts)
 
 
-def _extruded(
-    profile: NDArray[np.float64],
-    width: float,
-    bevel: float,
-    material: Material,
-    colour: NDArray[np.float64],
-) -> Mesh:
+def _extruded(profile: NDArray[np.float64], width: float, bevel: float) -> Mesh:
     """Side profile [P, 2] (x, z) swept across the width, its outer edges rounded."""
     centre = profile.mean(axis=0)
     extent = np.ptp(profile, axis=0)
@@ -127,7 +135,7 @@ def _extruded(
         scale = 1 - inset * bevel / (extent / 2)
         xz = centre + (profile - centre) * np.maximum(scale, 0.8)
         sections.append(np.column_stack([xz[:, 0], np.full(len(xz), y * width), xz[:, 1]]))
-    return loft(sections, material, colour, CAR)
+    return loft(sections, Material.PAINT, _BARE, CAR)
 
 
 def _cabin(
@@ -136,7 +144,6 @@ def _cabin(
     height: float,
     belt: float,
     shape: tuple[float, ...],
-    paint: NDArray[np.float64],
 ) -> list[Mesh]:
     """Roof, pillars and glass on the belt line."""
     foot, rear, front, cowl = (v * length for v in shape[:4])
@@ -156,7 +163,7 @@ def _cabin(
             rim(rear + 0.08, front - 0.10, top - 0.06, height),
         ],
         Material.PAINT,
-        paint,
+        _BARE,
         CAR,
     )
     bottom, upper = rim(foot, cowl, low, z), rim(rear - 0.03, front + 0.05, top + 0.03, shoulder)
@@ -354,13 +361,7 @@ def _lamps(length: float, width: float, z: float) -> list[Mesh]:
     return parts
 
 
-def _truck(rng: Generator, length: float, width: float, height: float) -> Mesh:
-    cab, cargo = (
-        _paint(rng),
-        rng.choice(
-            np.array([[0.7, 0.7, 0.68], [0.5, 0.06, 0.05], [0.06, 0.16, 0.4], [0.72, 0.6, 0.1]])
-        ),
-    )
+def _truck(length: float, width: float, height: float) -> Mesh:
     nose = length / 2
     cab_length, cab_height = 1.9, min(2.5, height - 0.3)
     x_cab = nose - cab_length / 2
@@ -376,7 +377,7 @@ def _truck(rng: Generator, length: float, width: float, height: float) -> Mesh:
             (0.9, 0.4),
         ]
     )
-    body = _extruded(profile, width * 0.96, 0.06, Material.PAINT, cab).moved(_shift(x_cab))
+    body = _extruded(profile, width * 0.96, 0.06).moved(_shift(x_cab))
     windscreen = np.array(
         [
             [
@@ -394,7 +395,7 @@ def _truck(rng: Generator, length: float, width: float, height: float) -> Mesh:
             (load, width, height - 1.0),
             (x_load, 0, 1.0 + (height - 1.0) / 2),
             Material.CLOTH,
-            cargo,
+            _BARE,
             CAR,
         ),
         box((length - 0.3, 0.9, 0.25), (-0.1, 0, 0.72), Material.PLAIN, _DARK, CAR),
@@ -413,11 +414,7 @@ def _truck(rng: Generator, length: float, width: float, height: float) -> Mesh:
     return concat([*parts, *_lamps(length, width, 0.62)])
 
 
-def _bus(rng: Generator, length: float, width: float, height: float) -> Mesh:
-    colours = np.array(
-        [[0.65, 0.04, 0.03], [0.08, 0.2, 0.5], [0.75, 0.72, 0.65], [0.1, 0.35, 0.15]]
-    )
-    colour = colours[rng.integers(len(colours))]
+def _bus(length: float, width: float, height: float) -> Mesh:
     x = length / 2
     profile = np.array(
         [
@@ -430,7 +427,7 @@ def _bus(rng: Generator, length: float, width: float, height: float) -> Mesh:
             (x, 0.32),
         ]
     )
-    parts = [_extruded(profile, width, 0.05, Material.PAINT, colour)]
+    parts = [_extruded(profile, width, 0.05)]
     panes = max(4, round(length / 1.5))
     pitch = 0.94 * length / panes
     for k in range(panes):
