@@ -25,7 +25,7 @@ from ros_xai.nodes.host import run
 from ros_xai.ros import camera_info, images, pointclouds
 from ros_xai.ros.camera_info import Camera, rectifier
 from ros_xai.ros.compat import LIVE_TF, tf2_ros
-from ros_xai.ros.diagnostics import Finding
+from ros_xai.ros.diagnostics import SUPERSEDED, Finding
 from ros_xai.ros.errors import MessageError
 from ros_xai.ros.lifecycle import PerceptionNode
 from ros_xai.ros.pairing import Pairing
@@ -153,11 +153,15 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
                 self._pairing.expire("no_camera_info")
                 return
             ready = self._pairing.take()
-        for (arrival, rgb), cloud in ready:
-            if cloud is None and self.config.lidar_required:
+        if self.config.lidar_required:
+            for _ in [cloud for _, cloud in ready if cloud is None]:
                 self.pipeline.drop("image", "no_points")
-            else:
-                self.pipeline.submit(arrival, DepthInputs(rgb, camera, cloud))
+            ready = [pair for pair in ready if pair[1] is not None]
+        # Of several the newest at once, or it would hang on the worker's pace which are answered.
+        for _ in ready[:-1]:
+            self.pipeline.drop("image", SUPERSEDED)
+        for (arrival, rgb), cloud in ready[-1:]:
+            self.pipeline.submit(arrival, DepthInputs(rgb, camera, cloud))
 
     def _drop_unpaired(self, reason: str) -> None:
         self.pipeline.drop(*reason.split(".", 1))
