@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 import ros_xai
+from ros_xai.cli import bag, world
 from ros_xai.cli.bench import bench
+from ros_xai.cli.replay import demo, replay, report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,6 +15,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(demo)
+app.command()(replay)
+app.command()(report)
+app.add_typer(bag.app, name="bag")
+app.add_typer(world.app, name="world")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
 
 
