@@ -39,7 +39,7 @@ class Attribution:
             values=self.values[target],
             standard_error=None if error is None else error[target],
             first=None if first is None else first[target],
-            constant=bool(np.asarray(self.constant)[target]),
+            constant=bool(np.broadcast_to(self.constant, len(self.values))[target]),
         )
 
     def heatmap(self) -> NDArray[np.float32]:

@@ -33,15 +33,14 @@ def upsampler(
 
 def _weights(cells: int, size: int, interpolation: Interpolation) -> Array:
     """Matrix [size, cells] that interpolates along one axis."""
-    position = (np.arange(size) + 0.5) * cells / size
     weights = np.zeros((size, cells), dtype=np.float32)
     pixels = np.arange(size)
     if interpolation == "nearest":
-        weights[pixels, position.astype(int)] = 1
+        weights[pixels, _cell(pixels, cells, size)] = 1
         return weights
     if interpolation != "bilinear":
         raise ValueError(f"expected interpolation bilinear or nearest; got {interpolation!r}")
-    position = (position - 0.5).clip(0, cells - 1)
+    position = ((pixels + 0.5) * cells / size - 0.5).clip(0, cells - 1)
     low = np.minimum(position.astype(int), max(cells - 2, 0))
     share = (position - low).astype(np.float32)
     weights[pixels, low] = 1 - share
@@ -54,7 +53,10 @@ def cells_of(region: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.boo
     """Cells [*grid] that the region [H, W] touches."""
     touched = np.zeros(grid, dtype=bool)
     v, u = np.nonzero(region)
-    height, width = region.shape
-    # The cell of a pixel's centre, as nearest interpolation has it.
-    touched[(2 * v + 1) * grid[0] // (2 * height), (2 * u + 1) * grid[1] // (2 * width)] = True
+    touched[_cell(v, grid[0], region.shape[0]), _cell(u, grid[1], region.shape[1])] = True
     return touched
+
+
+def _cell(pixel: NDArray[np.int64], cells: int, size: int) -> NDArray[np.int64]:
+    """The cell that holds the centre of a pixel, in whole numbers so that no border is rounded."""
+    return (2 * pixel + 1) * cells // (2 * size)
