@@ -80,6 +80,28 @@ def report(
         _conclude(Results(folder, bag))
 
 
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("out/demo"),
+) -> None:
+    """Make a bag of the synthetic world, replay it through the depth node, and report.
+
+    The bag is made once and kept in the user's cache.
+
+    \b
+    Examples:
+      ros_xai demo
+      ros_xai demo --out /tmp/demo
+    """
+    from ros_xai.replay.demo import demo_bag  # the world's ray caster takes long to import
+
+    with _failures():
+        with RichProgress() as progress:
+            progress.stage("world")
+            bag = demo_bag(progress.set)
+        typer.echo(f"bag: {bag}")
+        _replay(replaying.Plan(bag, out, Pace(lockstep=True), {}), _kinds("depth"))
+
+
 def _replay(plan: replaying.Plan, kinds: list[replaying.NodeKind]) -> None:
     with RichProgress() as progress:
         replaying.run(plan, kinds, progress)
@@ -141,6 +163,8 @@ def _failures() -> Iterator[None]:
     """One line and an exit code: 2 where the command was wrong, 1 where the work failed."""
     try:
         yield
+    except typer.Exit:  # a RuntimeError too
+        raise
     except TopicError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
@@ -166,10 +190,23 @@ class RichProgress(replaying.Progress):
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._end_stage()
         self._bars.stop()
 
     def stage(self, name: str, total: int | None = None) -> None:
+        self._end_stage()
         self._task = self._bars.add_task(name, total=total)
+
+    def _end_stage(self) -> None:
+        """Fill the bar whose total was not known before, and stop its clock."""
+        for task in self._bars.tasks:
+            if task.total is None:
+                self._bars.update(task.id, total=task.completed)
+            self._bars.stop_task(task.id)
 
     def step(self) -> None:
         self._bars.advance(self._task)
+
+    def set(self, done: int, total: int) -> None:
+        """The stage has come this far."""
+        self._bars.update(self._task, completed=done, total=total)
