@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import rclpy
@@ -13,6 +14,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ros_xai.core.config import ConfigError
+
+_LAST_CALLBACKS_S = 0.1  # many times what the callback of an input takes
 
 
 def run(makers: Sequence[Callable[[], Node]], args: list[str] | None = None) -> int:
@@ -40,7 +43,11 @@ def run(makers: Sequence[Callable[[], Node]], args: list[str] | None = None) -> 
     spinner = _Spinner(executor, stop)
     spinner.start()
     stop.wait()
-    executor.shutdown(timeout_sec=0.5)
+    for node in nodes:
+        executor.remove_node(node)
+    # shutdown takes the executor's guard from under callbacks that still run, which then complain.
+    time.sleep(_LAST_CALLBACKS_S)
+    executor.shutdown()
     for node in nodes:
         node.destroy_node()
     rclpy.shutdown()

@@ -141,7 +141,7 @@ def markdown_table(config_class: type[Any]) -> str:
     ]
     for field in dataclasses.fields(config_class):
         meta = field.metadata
-        kind = str(field.type).replace(", ...", "")
+        kind = str(field.type).replace("tuple[", "list of ").removesuffix(", ...]")
         low_high = f"{meta['bounds'][0]:g} to {meta['bounds'][1]:g}" if meta["bounds"] else ""
         allowed = ", ".join(meta["choices"]) or low_high
         change = "at start" if meta["read_only"] else "unconfigured" if meta["reload"] else "live"

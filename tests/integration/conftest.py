@@ -138,6 +138,9 @@ class Drive:
         return node.frames_in == node.answered + node.monitor.frame_drops() + node.pending()
 
     def close(self) -> None:
+        for node in (self.node, self.peer):
+            self.executor.remove_node(node)
+        time.sleep(0.05)  # callbacks that still run need what shutdown takes away
         self.executor.shutdown()
         self.thread.join(5)
         self.node.destroy_node()

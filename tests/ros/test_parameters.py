@@ -154,4 +154,4 @@ def test_the_table_of_a_page_has_every_field():
     assert "| `mode` | str | `fast` | fast, exact | live | way to do it |" in lines
     assert '| `weights` | str | `""` |  | unconfigured | a file |' in lines
     assert "| `autostart` | bool | `True` |  | at start | start by itself |" in lines
-    assert "| `rings` | tuple[int] | `[]` |  | live | beams |" in lines
+    assert "| `rings` | list of int | `[]` |  | live | beams |" in lines

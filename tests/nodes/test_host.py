@@ -1,0 +1,54 @@
+"""The node as a process of its own, as `ros2 run` starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+CONFIG = Path(__file__).parents[2] / "config" / "perception.yaml"
+
+
+def start(context, *arguments):
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(context.get_domain_id())}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ros_xai.nodes.depth", "--ros-args", *arguments],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_process_cleanly(ros_context, number):
+    process = start(ros_context, "-r", "__ns:=/car", "--params-file", str(CONFIG))
+    peer = Node("peer", context=ros_context)
+    executor = SingleThreadedExecutor(context=ros_context)
+    executor.add_node(peer)
+    try:
+        while peer.count_subscribers("/car/image") == 0:
+            assert process.poll() is None, process.stderr.read()
+            executor.spin_once(timeout_sec=0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        executor.shutdown()
+        peer.destroy_node()
+    assert process.returncode == 0
+    assert errors == ""
+
+
+def test_unusable_parameters_end_the_process_with_what_was_expected(ros_context):
+    process = start(ros_context, "-p", "rings:=[-1]")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors == (
+        "parameters of /depth: rings: expected numbers from 0 (the top beam); got (-1,)\n"
+    )
