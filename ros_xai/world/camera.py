@@ -227,10 +227,14 @@ def develop(
         * np.sqrt(0.02 + x)
         * np.float32(response.noise)
     )
-    x = np.maximum(x, 0)
-    x = x * (1 + x / 6.0) / (1 + 0.62 * x)  # shoulder: highlights compress, white at about 3
-    x = np.clip(x, 0, 1) ** np.float32(1 / response.gamma)
+    x = np.clip(_filmic(np.maximum(x, 0)), 0, 1) ** np.float32(1 / response.gamma)
     return np.asarray(np.round(x * 255), np.uint8)
+
+
+def _filmic(x: Floats) -> Floats:
+    """Narkowicz's fit of the ACES tone curve: a toe in the shadows, a shoulder in the lights."""
+    result: Floats = x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
+    return result
 
 
 def _streaks(rng: Generator, height: int, width: int, share: float) -> Floats:

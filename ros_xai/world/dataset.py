@@ -17,7 +17,7 @@ import numpy as np
 
 from ros_xai.core.geometry import invert
 from ros_xai.world.camera import CAMERAS, Camera
-from ros_xai.world.domains import DOMAINS, domain
+from ros_xai.world.domains import DOMAINS, domain, varied
 from ros_xai.world.drive import Drive, drive
 from ros_xai.world.lidar import Lidar, hdl64
 from ros_xai.world.network import NETWORKS
@@ -36,7 +36,7 @@ class DatasetConfig:
 
     kind: depth (all arrays), segmentation (no LiDAR), layouts (labels only), forecasting (tracks
     and maps). stride is in steps of 0.1 s; vary_camera moves pitch, height and focal length from
-    sequence to sequence.
+    sequence to sequence, vary_light the sun, the clouds and the camera's tuning.
     """
 
     kind: str = "depth"
@@ -50,6 +50,7 @@ class DatasetConfig:
     domains: tuple[str, ...] = ("clear",)
     camera: str = "a"
     vary_camera: bool = False
+    vary_light: bool = True
     beams: int = 64
 
     def __post_init__(self) -> None:
@@ -195,6 +196,8 @@ def sequence_arrays(config: DatasetConfig, run: Drive, k: int) -> dict[str, NDAr
     """All arrays of one sequence, as the datasets' readers expect them."""
     camera = sequence_camera(config, np.random.default_rng([config.seed, 8, k]))
     look = domain(config.domains[(k // len(config.networks) + k) % len(config.domains)])
+    if config.vary_light:
+        look = varied(look, np.random.default_rng([config.seed, 10, k]))
     steps = [f * config.stride for f in range(config.frames)]
     fan = hdl64(config.beams)
     lidar = Lidar(fan, field_of_view=2 * np.rad2deg(np.arctan(0.5 / camera.focal)) + 8)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 Colour = tuple[float, float, float]
 
@@ -28,9 +32,9 @@ class Domain:
     name: str = "clear"
     sun_elevation: float = 48.0  # degrees
     sun_azimuth: float = 35.0  # degrees, counter-clockwise from the map's x axis
-    sun: Colour = (2.6, 2.45, 2.2)
-    zenith: Colour = (0.30, 0.52, 0.95)
-    horizon: Colour = (0.85, 0.95, 1.10)
+    sun: Colour = (2.7, 2.5, 2.2)
+    zenith: Colour = (0.42, 0.68, 1.15)
+    horizon: Colour = (1.25, 1.35, 1.45)
     clouds: float = 0.35
     dark: float = 0.0  # 0 day, 1 night: lamps and lit windows
     fog: float = 0.0006  # extinction per metre
@@ -43,7 +47,7 @@ _CAMERA_B = Response(
     white_balance=(1.10, 1.0, 0.82),
     gamma=1.9,
     saturation=0.72,
-    key=0.15,
+    key=0.17,
     noise=0.022,
     blur=0.8,
     vignetting=0.4,
@@ -61,7 +65,7 @@ DOMAINS: dict[str, Domain] = {
         clouds=0.6,
         dark=0.55,
         fog=0.0015,
-        response=Response(key=0.12, noise=0.018),
+        response=Response(key=0.16, noise=0.018),
     ),
     "night": Domain(
         name="night",
@@ -72,7 +76,7 @@ DOMAINS: dict[str, Domain] = {
         clouds=0.2,
         dark=1.0,
         fog=0.001,
-        response=Response(key=0.075, noise=0.03, bloom=0.10),
+        response=Response(key=0.10, noise=0.03, bloom=0.10),
     ),
     "fog": Domain(
         name="fog",
@@ -97,6 +101,24 @@ DOMAINS: dict[str, Domain] = {
     ),
     "camera_b": replace(Domain(), name="camera_b", response=_CAMERA_B),
 }
+
+
+def varied(base: Domain, rng: Generator) -> Domain:
+    """The domain on another day: sun, clouds and the camera's tuning moved a little."""
+    response = replace(
+        base.response,
+        white_balance=tuple(float(w) for w in base.response.white_balance * rng.normal(1, 0.03, 3)),
+        gamma=base.response.gamma * float(rng.uniform(0.92, 1.08)),
+        key=base.response.key * float(rng.uniform(0.75, 1.3)),
+        saturation=base.response.saturation * float(rng.uniform(0.75, 1.1)),
+    )
+    return replace(
+        base,
+        sun_elevation=base.sun_elevation * float(rng.uniform(0.5, 1.2)),
+        sun_azimuth=float(rng.uniform(0, 360)),
+        clouds=base.clouds * float(rng.uniform(0.2, 1.8)),
+        response=response,
+    )
 
 
 def domain(name: str) -> Domain:

@@ -204,7 +204,7 @@ def _sun(
 
 def _ambient(domain: Domain, normal: Floats) -> Floats:
     """Light of the sky above and of the ground below a tilted surface."""
-    above = np.float32(0.6) * (np.float32(domain.zenith) + np.float32(domain.horizon)) * 0.75
+    above = np.float32(0.34) * (np.float32(domain.zenith) + np.float32(domain.horizon))
     below = _GROUND * (np.float32(domain.sun) * np.sin(np.deg2rad(domain.sun_elevation)) + above)
     up = (0.5 + 0.5 * normal[:, 2])[:, None]
     return np.asarray(up * above + (1 - up) * below, np.float32)

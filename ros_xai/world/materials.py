@@ -182,9 +182,8 @@ def _shop(points: Points, chosen: NDArray[np.intp], result: Appearance) -> None:
     door = (np.floor(u / pitch) == np.floor(panes * scatter(seed))) & (z < height - 0.9)
     glass = np.where(door, periodic(u - 0.16, pitch, pitch - 0.32, fu), glass)
     shade = scatter(np.floor(u / 0.37), np.floor(z / 0.5), seed)
-    goods = _GLASS + 0.22 * (shade[:, None] ** 2) * np.stack(
-        [scatter(np.floor(u / 0.37), seed + k) for k in range(3)], axis=1
-    )
+    hue = np.stack([scatter(np.floor(u / 0.37), seed + k) for k in range(3)], axis=1)
+    goods = _GLASS + 0.16 * (shade[:, None] ** 3) * (0.6 + 0.4 * hue)
     _mix(result, chosen, glass, goods.astype(np.float32))
     letter = scatter(np.floor(u / 0.16), seed + 3) < 0.62
     rows = coverage(z, height - 0.56, height - 0.24, fz)

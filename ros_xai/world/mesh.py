@@ -92,8 +92,9 @@ class Mesh:
         lamp = np.where(self.lamp >= 0, self.lamp + first_lamp, -1).astype(np.int32)
         return replace(self, lamp=lamp, instance=np.full(len(self), instance, np.uint16))
 
-    def coloured(self, colour: ArrayLike) -> Mesh:
-        return replace(self, colour=_rows(colour, len(self), 3))
+    def chosen(self, faces: NDArray[np.intp]) -> Mesh:
+        """The faces of the given numbers."""
+        return Mesh(**{f.name: getattr(self, f.name)[faces] for f in fields(self)})
 
 
 def _rows(value: ArrayLike, count: int, width: int) -> Floats:

@@ -35,8 +35,8 @@ def leaves(
     return triangles(corners, uv, Material.LEAF, shade, TREE)
 
 
-def broadleaf(rng: Generator, height: float) -> Mesh:
-    """Tree in leaf, trunk at the origin."""
+def broadleaf(rng: Generator, height: float, density: int = 150) -> Mesh:
+    """Tree in leaf, trunk at the origin; ``density`` leaf clusters on each of its boughs."""
     trunk_top = height * rng.uniform(0.25, 0.38)
     colour = _GREENS[rng.integers(len(_GREENS))] * rng.uniform(0.8, 1.25)
     spread = height * rng.uniform(0.22, 0.34)
@@ -75,11 +75,11 @@ def broadleaf(rng: Generator, height: float) -> Mesh:
                 sides=4,
             )
         )
-        parts.append(ball(np.full(3, radius * 0.72), centre, Material.LEAF, colour * 0.45, TREE, 5))
-        direction = rng.normal(size=(70, 3))
+        parts.append(ball(np.full(3, radius * 0.72), centre, Material.LEAF, colour * 0.45, TREE, 4))
+        direction = rng.normal(size=(density, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        shell = centre + direction * radius * rng.uniform(0.7, 1.1, (70, 1)) * [1, 1, 0.85]
-        parts.append(leaves(rng, shell, 0.34, colour))
+        shell = centre + direction * radius * rng.uniform(0.7, 1.1, (density, 1)) * [1, 1, 0.85]
+        parts.append(leaves(rng, shell, 2.8 / density**0.5, colour))
     return concat(parts)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -113,8 +113,22 @@ def build(seed: int, traffic: Traffic) -> Scene:
     parked = [
         _agent(traffic, models[a], gone, 0, a) for a in np.flatnonzero(traffic.parked).tolist()
     ]
-    static = concat([ground(rng, road_map), *town.parts, *parked])
+    static = _near_path(concat([ground(rng, road_map), *town.parts, *parked]), traffic.xy[:, 0])
     return Scene(Surface(static), lamps, tuple(models), traffic, gone)
+
+
+def _near_path(mesh: Mesh, path: NDArray[np.floating], reach: float = 170.0) -> Mesh:
+    """The faces within about ``reach`` metres of a path [T, 2], and all large ones."""
+    cell = 10.0
+    place = mesh.corners[:, :, :2].mean(axis=1)
+    origin = np.minimum(place.min(0), path.min(0)) - cell
+    size = np.ceil((np.maximum(place.max(0), path.max(0)) - origin) / cell).astype(int) + 1
+    seen = np.zeros((size[1], size[0]), np.uint8)
+    for x, y in np.round((path - origin) / cell).astype(int):
+        cv2.circle(seen, (int(x), int(y)), round(reach / cell), 1, -1)
+    column, row = np.round((place - origin) / cell).astype(int).T
+    large = np.ptp(mesh.corners[:, :, :2], axis=1).max(axis=1) > 100.0
+    return mesh.chosen(np.flatnonzero(seen[row, column].astype(bool) | large))
 
 
 class _Town:
@@ -139,6 +153,7 @@ class _Town:
             *(plants.bare(rng, float(rng.uniform(6, 10))) for _ in range(3)),
             plants.conifer(rng, float(rng.uniform(7, 12))),
         ]
+        self._backdrop = [plants.broadleaf(rng, float(rng.uniform(7, 13)), 16) for _ in range(5)]
 
     def _fill(self, canvas: NDArray[np.uint8], outline: NDArray[np.float64]) -> None:
         cells = np.round((outline - self._origin) / _CELL).astype(np.int32)
@@ -172,6 +187,27 @@ class _Town:
             else:
                 self._lots(lane, kind)
         self._signals()
+        self._infill()
+
+    def _infill(self) -> None:
+        """Houses and trees on what is left of the blocks and around the town."""
+        rng = self.rng
+        high = self._origin + np.array(self._taken.shape[::-1]) * _CELL
+        for x in np.arange(self._origin[0] + 8, high[0] - 8, 13.0):
+            for y in np.arange(self._origin[1] + 8, high[1] - 8, 13.0):
+                angle, at = float(rng.uniform(0, 6.28)), np.array([x, y])
+                if rng.random() < 0.45:
+                    size = rng.uniform(7, 11, 2)
+                    local = np.array([(0, 0), (size[0], 0), size, (0, size[1])])
+                    if self._claim(at + local @ rotation_z(angle)[:2, :2].T):
+                        look = style(rng, "house" if rng.random() < 0.5 else "terrace")
+                        house = building(
+                            rng, replace(look, ground=0.0), *size, int(rng.integers(2, 6))
+                        )
+                        self._put(house, at, angle, -0.05)
+                elif self._free(at):
+                    tree = self._backdrop[rng.integers(len(self._backdrop))]
+                    self._put(tree, at, angle, -0.03)
 
     def _kerb_side(self, lane: Lane, treed: bool) -> None:
         """Lamp posts, trees, signs and small things in the strip beside the kerb."""

@@ -37,7 +37,7 @@ def ground(rng: Generator, road_map: RoadMap) -> Mesh:
         if not lane.is_intersection and lane.kind in ("drive", "bicycle", "parking", "sidewalk"):
             by_edge.setdefault(lane.edge, []).append(lane)
     tint = _ASPHALT * rng.uniform(0.75, 1.35)
-    paving = _PAVING * rng.uniform(0.8, 1.25, 3) ** [1, 0.7, 0.5]
+    paving = _PAVING * rng.uniform(0.65, 1.1) * rng.uniform(0.96, 1.04, 3)
     parts = [_plain(road_map, rng)]
     for lanes in by_edge.values():
         lanes.sort(key=lambda lane: lane.index)

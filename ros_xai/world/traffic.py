@@ -31,7 +31,7 @@ class TrafficConfig:
     """Densities and shares of the traffic. Lengths in metres, times in seconds."""
 
     spacing: float = 75.0  # metres of driving lane per vehicle
-    walkers: float = 90.0  # metres of sidewalk per pedestrian
+    walkers: float = 45.0  # metres of sidewalk per pedestrian
     parked: float = 0.65  # share of parking places taken
     trucks: float = 0.08
     buses: float = 0.05
