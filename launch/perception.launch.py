@@ -49,7 +49,7 @@ def generate_launch_description() -> LaunchDescription:
             ("camera_info", LaunchConfiguration("camera_info")),
             ("points", LaunchConfiguration("points")),
         ],
-        arguments=["--ros-args", "--log-level", ["depth:=", LaunchConfiguration("log_level")]],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=1.0,
         output="screen",
