@@ -25,7 +25,8 @@ def frame_figures(frame: Frame) -> Figures:
 
     `abs_rel` ... `a3` over all pixels with truth in (1e-3, 80) m; `unseen.*` over those without an
     input beam; `range.<from>-<to>.*` by true depth in metres; `beam.<from>-<to>.*` by distance to
-    the nearest input beam in pixels; `coverage` is the share of them with an answer.
+    the nearest input beam in pixels; `coverage` is the share of them with an answer. A bin without
+    pixels has no figures.
     """
     truth, depth = frame.truth, frame.depth
     if truth is None or not valid_target(truth, MIN_DEPTH, MAX_DEPTH).any():
@@ -41,7 +42,7 @@ def frame_figures(frame: Frame) -> Figures:
         figures |= {f"{name}.{key}": value for key, value in of_mask.items()}
     known = np.isfinite(depth[valid_target(truth, MIN_DEPTH, MAX_DEPTH)])
     figures["coverage"] = float(known.mean())
-    return figures
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def mean_figures(per_frame: Iterable[Figures]) -> Figures:

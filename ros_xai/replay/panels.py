@@ -85,6 +85,8 @@ def to_uri(rgb: Rgb) -> str:
         size = (WIDTH, max(1, round(height * WIDTH / width)))
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    # Full resolution of colour, or the dots of single beams would lose theirs.
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     encoded, buffer = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), options)
     assert encoded  # an image in memory can always be encoded
     return "data:image/jpeg;base64," + base64.b64encode(buffer.tobytes()).decode()

@@ -112,7 +112,7 @@ def _depth_charts(metrics: dict[str, Any], per_frame: Sequence[dict[str, Any]]) 
         ("beam", BEAM_DISTANCES, "distance to the nearest input beam, pixels"),
     ):
         keys = ((each, f"depth.{name}.{each}.abs_rel") for each in bin_names(edges))
-        values = [(each.replace("-", "–"), metrics[key]) for each, key in keys if key in metrics]
+        values = [(_interval(each), metrics[key]) for each, key in keys if key in metrics]
         if values:
             made[name] = charts.bars(values, "abs_rel", label)
     curve = [
@@ -125,6 +125,11 @@ def _depth_charts(metrics: dict[str, Any], per_frame: Sequence[dict[str, Any]]) 
         seconds = [(stamp_ns - start) / 1e9 for stamp_ns, _ in curve]
         made["time"] = charts.line(seconds, [v for _, v in curve], "abs_rel", "time, s")
     return made
+
+
+def _interval(name: str) -> str:
+    """`0-2` with a dash for people, `40-` as `40+`."""
+    return f"{name[:-1]}+" if name.endswith("-") else name.replace("-", "–")
 
 
 def _latency(results: Results) -> dict[str, Any] | None:

@@ -71,7 +71,11 @@ class Results:
             "latency_ms": percentiles([answer[clock] for answer in answers]),
             "depth": mean_figures(entry["figures"] for entry in per_frame),
         }
-        metrics: dict[str, Any] = {"frames_in": self.run["frames_in"], "frames_out": len(answers)}
+        metrics: dict[str, Any] = {
+            "frames_in": self.run["frames_in"],
+            "frames_out": len(answers),
+            "frames_pending": sum(node["pending"] for node in self.run["nodes"].values()),
+        }
         for group, values in groups.items():
             metrics |= {f"{group}.{name}": _rounded(value) for name, value in values.items()}
         metrics = dict(sorted(metrics.items()))

@@ -50,6 +50,9 @@ class ReplayNode(Protocol):
     def idle(self) -> bool:
         """Whether nothing that could be answered now is unanswered."""
 
+    def pending(self) -> int:
+        """Frames that are neither answered nor dropped."""
+
     def get_clock(self) -> Any:
         """The node's ROS clock."""
 
@@ -234,6 +237,7 @@ class Session:
                 node.get_name(): {
                     "frames_in": node.frames_in,
                     "answered": node.answered,
+                    "pending": node.pending(),
                     "drops": dict(node.drops),
                 }
                 for node in self.nodes

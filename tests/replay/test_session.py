@@ -61,6 +61,9 @@ class Echo(Node):
     def idle(self) -> bool:
         return self._jobs.unfinished_tasks == 0
 
+    def pending(self) -> int:
+        return self._jobs.unfinished_tasks
+
     def stop(self) -> None:
         self._jobs.put(None)
         self._thread.join()
@@ -152,6 +155,7 @@ def test_lockstep_twice_gives_the_same_file(
         assert outcome.nodes["echo"] == {
             "frames_in": 10,
             "answered": 7,
+            "pending": 0,
             "drops": {"image.unwanted": 3},
         }
         files.append(out.read_bytes())
@@ -193,9 +197,7 @@ def test_rate_scales_the_time_between_messages(
     node = echo()
     out = tmp_path / "outputs.mcap"
     outcome = Session(Bag(drive), [node], "/camera/image", out, Pace(rate=3.0), ros_context).run()
-    played = np.array([frame.wall_s for frame in outcome.frames])
-    # Never early; how late depends on the machine.
-    assert played[-1] - played[0] >= 0.9 / 3.0 - 0.005
+    assert outcome.wall_s >= 0.9 / 3.0  # never early; how late depends on the machine
     assert len(answers(out)) == 10
     assert all(a.clock_ns - f.log_ns >= 0 for f, a in zip(outcome.frames, outcome.arrivals))
 
