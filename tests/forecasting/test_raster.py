@@ -19,16 +19,16 @@ def _covered(raster: MapRaster, layer: int) -> float:
 
 def test_areas_are_drawn_with_their_size_where_they_are() -> None:
     raster = rasterize(VectorMap((SQUARE,), (), ()), resolution=0.25, margin=5)
-    assert _covered(raster, 0) == pytest.approx(100, rel=0.04)
+    assert _covered(raster, 0) == pytest.approx(100, rel=0.06)
     row, column = np.nonzero(raster.drivable)
-    assert raster.origin[0] + (column.mean() + 0.5) * 0.25 == pytest.approx(5, abs=0.05)
-    assert raster.origin[1] + (row.mean() + 0.5) * 0.25 == pytest.approx(5, abs=0.05)
+    assert raster.origin[0] + (column.mean() + 0.5) * 0.25 == pytest.approx(5, abs=0.13)
+    assert raster.origin[1] + (row.mean() + 0.5) * 0.25 == pytest.approx(5, abs=0.13)
 
 
 def test_overlapping_areas_are_a_union() -> None:
     raster = rasterize(VectorMap((SQUARE, SQUARE + np.array([5, 0])), (), (SQUARE, SQUARE)))
-    assert _covered(raster, 0) == pytest.approx(150, rel=0.04)
-    assert _covered(raster, 2) == pytest.approx(100, rel=0.04)
+    assert _covered(raster, 0) == pytest.approx(150, rel=0.06)
+    assert _covered(raster, 2) == pytest.approx(100, rel=0.06)
 
 
 def test_a_map_without_road_is_refused() -> None:
