@@ -22,6 +22,8 @@ MODELS: dict[str, tuple[int, ...]] = {
     "rational_polynomial": (8, 12, 14),
     "equidistant": (4,),
 }
+# Far above any camera; the maps of a rectification take 6 bytes a pixel.
+_MAX_PIXELS = 2**26
 # Focal lengths in image sizes: below is wider than any fisheye lens, above is a telescope.
 _FOCAL_RANGE = (0.1, 100.0)
 # Of P's last column: focal length times stereo baseline, pixels times metres.
@@ -100,8 +102,10 @@ def from_message(message: CameraInfo) -> Camera:
         MessageError: `camera_info`, the calibration is missing or cannot be of a real camera.
     """
     width, height = int(message.width), int(message.height)
-    if width == 0 or height == 0:
-        raise _error(f"expected the image size in width and height; got {width}x{height}")
+    if not 0 < width * height <= _MAX_PIXELS:
+        raise _error(
+            f"expected width and height of 1 to {_MAX_PIXELS} pixels; got {width}x{height}"
+        )
     K, R, P = _matrix(message, "k", 3), _matrix(message, "r", 3), _matrix(message, "p", 4)
     _check_intrinsics("k", K, width, height)
     if P.any():

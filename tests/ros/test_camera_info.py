@@ -203,6 +203,7 @@ NAN, INF = float("nan"), float("inf")
     ("fields", "text"),
     [
         ({"width": 0}, "got 0x480"),
+        ({"height": 2**31}, "got 640x2147483648"),
         ({"k": [0.0] * 9}, "not calibrated"),
         ({"k": [NAN, *K[1:]]}, "finite numbers in k"),
         ({"k": [INF, *K[1:]]}, "finite"),

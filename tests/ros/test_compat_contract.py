@@ -250,6 +250,11 @@ def test_clouds_of_structured_points_and_of_tuples_are_equal(point_cloud2: Any) 
     assert [list(c.fields) for c in clouds] == [fields, fields]
 
 
+def test_structured_points_must_have_the_layout_of_the_fields(point_cloud2: Any) -> None:
+    with pytest.raises((ValueError, AssertionError)):
+        point_cloud2.create_cloud(Header(), fields_of("x", "y"), np.zeros(2, [("x", "f4")]))
+
+
 def test_a_larger_point_step_pads(point_cloud2: Any) -> None:
     cloud = point_cloud2.create_cloud(
         Header(), fields_of("x", "y"), [(1, 2), (3, 4)], point_step=16

@@ -36,13 +36,19 @@ def read_points_numpy(
 def create_cloud(
     header: Any, fields: Sequence[PointField], points: Iterable[Any], point_step: int | None = None
 ) -> PointCloud2:
-    """A cloud of structured points, of an array [N,F], or of one tuple a point."""
+    """A cloud of structured points, of an array [N,F], or of one tuple a point.
+
+    Raises:
+        ValueError: structured points of another layout than `fields` say.
+    """
     end = max(f.offset + f.count * pointclouds.DATATYPES[f.datatype].itemsize for f in fields)
     dtype = pointclouds.dtype_of(fields, point_step or end, big_endian=False)
     if not isinstance(points, np.ndarray):
         points = np.array([tuple(point) for point in points], dtype)
     elif points.dtype.names is None:
         points = unstructured_to_structured(points, dtype)
+    elif points.dtype != dtype:
+        raise ValueError(f"expected points of {dtype}, as the fields say; got {points.dtype}")
     return pointclouds.to_message(points, header)
 
 
