@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ros_xai.world.mesh import (
-    CAR,
     FENCE,
     POLE,
     SIGN,
@@ -143,12 +142,12 @@ def bollard() -> Mesh:
 
 
 def bin_(rng: Generator) -> Mesh:
-    """Wheeled waste bin; CamVid files such things under its movable "misc"."""
+    """Wheeled waste bin."""
     colour = [(0.02, 0.10, 0.04), (0.03, 0.03, 0.035), (0.35, 0.2, 0.02)][rng.integers(3)]
     return concat(
         [
-            box((0.55, 0.5, 0.95), (0, 0, 0.52), Material.PLAIN, colour, CAR),
-            box((0.62, 0.56, 0.08), (0, 0, 1.03), Material.PLAIN, colour, CAR),
+            box((0.55, 0.5, 0.95), (0, 0, 0.52), Material.PLAIN, colour, POLE),
+            box((0.62, 0.56, 0.08), (0, 0, 1.03), Material.PLAIN, colour, POLE),
         ]
     )
 

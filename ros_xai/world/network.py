@@ -255,7 +255,7 @@ def _netconvert(plan: Plan) -> bytes:
         command += ["-e", "plan.edg.xml", "-o", "net.xml", "--no-turnarounds", "true"]
         command += ["--walkingareas", "true", "--crossings.guess", "true"]
         command += ["--junctions.corner-detail", "8", "--junctions.internal-link-detail", "14"]
-        command += ["--default.junctions.radius", "7", "--junctions.limit-turn-speed", "3.5"]
+        command += ["--default.junctions.radius", "10", "--junctions.limit-turn-speed", "3.5"]
         command += ["--tls.cycle.time", "44", "--default.crossing-width", "3.5"]
         command += ["--offset.disable-normalization", "true", "--output.street-names", "false"]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

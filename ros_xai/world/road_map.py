@@ -45,12 +45,11 @@ class Signal:
 
 @dataclass(frozen=True)
 class RoadMap:
-    """Lanes by id, junction outlines, signals, and the junction at each edge's end."""
+    """Lanes by id, outlines of the junctions' carriageways, and signals."""
 
     lanes: dict[str, Lane]
-    junctions: dict[str, Polyline]
+    junctions: tuple[Polyline, ...]
     signals: tuple[Signal, ...]
-    edge_ends: dict[str, str]
 
     def of_kind(self, *kinds: str) -> list[Lane]:
         return [lane for lane in self.lanes.values() if lane.kind in kinds]
@@ -59,7 +58,7 @@ class RoadMap:
         """Polygons whose union is the drivable area (lanes with parking, junctions)."""
         lanes = self.of_kind("drive", "bicycle", "parking")
         strips = [strip(lane.shape, lane.width / 2 + 0.05) for lane in lanes]
-        return strips + [outline for outline in self.junctions.values() if len(outline) > 2]
+        return [*strips, *self.junctions]
 
     def dividers(self) -> list[Polyline]:
         """Left borders of the lanes outside junctions, as polylines."""
@@ -153,13 +152,32 @@ def read_map(net_xml: bytes) -> RoadMap:
                 edge.get("function", "") == "internal",
                 ruled.index(lane_id) if lane_id in ruled else -1,
             )
-    junctions = {
-        j.get("id", ""): _points(j.get("shape", ""))
+    outlines = [
+        _points(j.get("shape", ""))
         for j in root.iter("junction")
         if j.get("type") != "internal" and j.get("shape")
-    }
-    ends = {e.get("id", ""): e.get("to", "") for e in root.iter("edge") if e.get("to")}
-    return RoadMap(lanes, junctions, tuple(links[key][1] for key in ruled), ends)
+    ]
+    corners = [lane.shape for lane in lanes.values() if lane.kind == "corner"]
+    junctions = tuple(_carriageways(outlines, corners))
+    return RoadMap(lanes, junctions, tuple(links[key][1] for key in ruled))
+
+
+def _carriageways(outlines: list[Polyline], corners: list[Polyline]) -> list[Polyline]:
+    """Junction outlines without the pavement of their corners."""
+    import shapely
+
+    pavement = shapely.union_all(
+        [shapely.make_valid(shapely.Polygon(c)) for c in corners if len(c) > 2]
+    )
+    pieces: list[Polyline] = []
+    for outline in outlines:
+        if len(outline) < 3:
+            continue
+        open_area = shapely.difference(shapely.make_valid(shapely.Polygon(outline)), pavement)
+        for part in shapely.get_parts(open_area):
+            if part.geom_type == "Polygon" and part.area > 0.5:
+                pieces.append(np.asarray(part.exterior.coords)[:-1])
+    return pieces
 
 
 def _kind(edge: ElementTree.Element, lane: ElementTree.Element) -> str:

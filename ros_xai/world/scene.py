@@ -146,7 +146,7 @@ class _Town:
         for lane in road_map.lanes.values():
             outline = lane.shape if lane.kind == "corner" else strip(lane.shape, lane.width / 2)
             self._fill(self._taken, outline)
-        for outline in road_map.junctions.values():
+        for outline in road_map.junctions:
             self._fill(self._taken, outline)
         self._trees = [
             *(plants.broadleaf(rng, float(rng.uniform(6, 11))) for _ in range(5)),

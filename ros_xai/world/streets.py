@@ -49,9 +49,8 @@ def ground(rng: Generator, road_map: RoadMap) -> Mesh:
                 parts += _sidewalk(lane, paving)
             else:
                 parts.append(_lane(lane, below, above, shade, edge_line, centre))
-    for outline in road_map.junctions.values():
-        if len(outline) > 2:
-            parts.append(floor(outline, -0.004, Material.ASPHALT, tint, ROAD))
+    for outline in road_map.junctions:
+        parts.append(floor(outline, -0.004, Material.ASPHALT, tint, ROAD))
     for lane in road_map.of_kind("crossing"):
         left, right = (_lift(offset(lane.shape, k * lane.width / 2), 0.004) for k in (1, -1))
         parts.append(ribbon(left, right, Material.CROSSING, tint, ROAD, (lane.width,)))

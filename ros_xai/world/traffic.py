@@ -69,8 +69,8 @@ _TYPES: dict[str, tuple[float, float, float, float, float]] = {
     "car_estate": (4.70, 1.82, 1.52, 2.6, 50.0),
     "car_suv": (4.60, 1.88, 1.72, 2.6, 50.0),
     "car_van": (5.10, 1.95, 2.10, 2.0, 45.0),
-    "truck_box": (7.20, 2.35, 3.20, 1.4, 25.0),
-    "bus_city": (9.60, 2.50, 3.05, 1.2, 25.0),
+    "truck_box": (6.80, 2.35, 3.20, 1.4, 25.0),
+    "bus_city": (8.40, 2.50, 3.05, 1.2, 25.0),
     "bicycle_city": (1.75, 0.60, 1.75, 1.0, 5.5),
 }
 _CARS = [name for name in _TYPES if name.startswith("car_")]
@@ -275,7 +275,8 @@ def _assemble(
         direction = np.stack([np.cos(heading), np.sin(heading)], axis=1)
         # SUMO gives the front bumper of vehicles, the centre of persons
         back = 0.0 if kind == "pedestrian" else size[k, 0] / 2
-        xy[step, k] = _bridge(values[:, :2] - direction * back, values[:, 3])
+        centre = values[:, :2] - direction * back
+        xy[step, k] = _bridge(_swing_out(values[:, :2], centre, back), values[:, 3])
         yaw[step, k] = heading
         speed[step, k], signals[step, k] = values[:, 3], values[:, 4]
     for k, (x, y, heading, kind) in enumerate(places, start=moving):
@@ -299,6 +300,24 @@ def _smooth(angle: NDArray[np.float64], half: int = 3) -> NDArray[np.float64]:
     """Centred moving average: lanes are polylines, steering is not."""
     padded = np.pad(angle, half, mode="edge")
     return np.convolve(padded, np.ones(2 * half + 1) / (2 * half + 1), mode="valid")
+
+
+def _swing_out(
+    front: NDArray[np.float64], centre: NDArray[np.float64], back: float
+) -> NDArray[np.float64]:
+    """Centres of a vehicle that takes its turns wide, as drivers of long ones do.
+
+    SUMO keeps both ends on the lane, so that the middle cuts the corner by the sagitta: half of
+    it goes to the outside. ``back`` is the distance from the front to the centre, m.
+    """
+    gone = arc_length(front)
+    known = np.flatnonzero(gone >= back)
+    if back < 2.5 or len(known) == 0:
+        return centre
+    path = np.stack([np.interp(gone - back, gone, front[:, k]) for k in range(2)], axis=1)
+    sagitta = path - centre
+    sagitta[: known[0]] = sagitta[known[0]]
+    return centre + sagitta / 2
 
 
 def _bridge(xy: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,247 @@
+"""Invariants of the world, measured on a drive: what its ground truth promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ros_xai.core.camera import back_project, project
+from ros_xai.core.geometry import invert, transform
+from ros_xai.world.bag import future, markers
+from ros_xai.world.camera import Camera, Frame
+from ros_xai.world.domains import Domain
+from ros_xai.world.drive import Drive
+from ros_xai.world.lidar import Lidar
+from ros_xai.world.mesh import BICYCLIST, CAR, PEDESTRIAN, TREE
+from ros_xai.world.road_map import RoadMap, arc_length
+from ros_xai.world.traffic import LIGHT_STATES, STEP, Traffic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LABELS = {"car": CAR, "truck": CAR, "bus": CAR, "bicycle": BICYCLIST, "pedestrian": PEDESTRIAN}
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """A measured value and the bound it must not exceed."""
+
+    name: str
+    value: float
+    bound: float
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.value <= self.bound)
+
+
+def check(run: Drive, camera: Camera, domain: Domain, pairs: int = 6) -> list[Invariant]:
+    """All invariants of a drive; images are compared at ``pairs`` moments spread over it."""
+    found = _track_invariants(run)
+    gap = 3
+    steps = np.linspace(0, run.steps - 1 - gap, pairs).astype(int).tolist()
+    exposures = run.exposures(camera, domain)
+    rows = []
+    for step in steps:
+        frames = [run.frame(s, camera, domain) for s in (step, step + gap)]
+        images = [run.image(f, s, domain, exposures[s]) for f, s in zip(frames, (step, step + gap))]
+        warped, still = photometric_error(run, camera, step, step + gap, frames, images)
+        range_error, far_share = lidar_error(run, camera, step, frames[0])
+        rows.append(
+            (
+                warped,
+                warped / max(still, 1e-6),
+                range_error,
+                far_share,
+                label_disagreement(run, frames[0]),
+                outside_boxes(run, camera, step, frames[0]),
+            )
+        )
+    worst, mean = np.nanmax(rows, axis=0), np.nanmean(rows, axis=0)
+    return [
+        *found,
+        Invariant("mean photometric error after reprojection, of 1", float(mean[0]), 0.035),
+        Invariant("the same over the error without reprojection", float(mean[1]), 0.75),
+        Invariant("median |LiDAR - depth image|, m", float(worst[2]), 0.03),
+        Invariant("share of LiDAR returns off by more than 5 deviations", float(worst[3]), 0.02),
+        Invariant("share of pixels whose label and instance disagree", float(worst[4]), 0.0),
+        Invariant("share of instance pixels outside the track's box", float(worst[5]), 0.02),
+    ]
+
+
+def photometric_error(
+    run: Drive,
+    camera: Camera,
+    target: int,
+    source: int,
+    frames: list[Frame],
+    images: list[NDArray[np.uint8]],
+) -> tuple[float, float]:
+    """Mean absolute difference (of 1) between the target and the source warped into it.
+
+    Static, textured-by-geometry pixels only: movers are left out, and so is what the source does
+    not see (its depth there differs by more than 3 %). Second: the same pixels, not warped.
+    """
+    T_world = run.T_world_base @ camera.T_base_camera
+    points = back_project(frames[0].depth, camera.intrinsics)
+    moved = transform(invert(T_world[source]) @ T_world[target], points.reshape(-1, 3))
+    uv = project(np.where(moved[:, 2:] > 0.1, moved, 1.0), camera.intrinsics).astype(np.float32)
+    uv = uv.reshape(*frames[0].depth.shape, 2)
+    z = moved[:, 2].reshape(frames[0].depth.shape)
+    seen = cv2.remap(frames[1].depth, uv[..., 0], uv[..., 1], cv2.INTER_NEAREST)
+    image = cv2.remap(images[1], uv[..., 0], uv[..., 1], cv2.INTER_LINEAR)
+    static = (frames[0].instance == 0) & (frames[0].depth > 0)
+    valid = static & (z > 0.1) & (np.abs(seen - z) < 0.03 * z)
+    difference = np.abs(image.astype(float) - images[0])[valid].mean() / 255
+    still = np.abs(images[1].astype(float) - images[0])[valid].mean() / 255
+    return float(difference), float(still)
+
+
+def lidar_error(run: Drive, camera: Camera, step: int, frame: Frame) -> tuple[float, float]:
+    """Median |difference| in m of LiDAR returns and the depth image, and the share of outliers.
+
+    Compared where the four pixels around a return lie on one surface that faces the camera;
+    leaves are left out, they are smaller than a pixel.
+    """
+    lidar = Lidar()
+    swept = run.sweep(step, lidar)
+    T = invert(camera.T_base_camera) @ lidar.T_base_lidar
+    points = transform(T, swept.xyz.astype(np.float64))
+    points = points[points[:, 2] > 0.5]
+    uv = project(points, camera.intrinsics)
+    height, width = frame.depth.shape
+    inside = (uv >= 0).all(axis=1) & (uv[:, 0] < width - 1) & (uv[:, 1] < height - 1)
+    uv, z = uv[inside], points[inside, 2]
+    u, v = np.floor(uv).astype(int).T
+    corners = np.stack([frame.depth[v + j, u + i] for j in (0, 1) for i in (0, 1)])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    smooth = (low > 0) & (high < 1.02 * low) & (z < 60) & (frame.label[v, u] != TREE)
+    a, b = (uv - np.floor(uv))[smooth].T
+    inverse = 1 / corners[:, smooth]  # inverse depth is linear over a plane
+    top, bottom = inverse[0] * (1 - a) + inverse[1] * a, inverse[2] * (1 - a) + inverse[3] * a
+    error = np.abs(z[smooth] - 1 / (top * (1 - b) + bottom * b))
+    return float(np.median(error)), float((error > 5 * lidar.noise).mean())
+
+
+def label_disagreement(run: Drive, frame: Frame) -> float:
+    """Share of pixels where a mover's class is not its instance's, or stands without one."""
+    classes = np.array([0, *(_LABELS[c] for c in run.scene.traffic.category[1:])])
+    mover = np.isin(frame.label, list(set(_LABELS.values())))
+    expected = classes[frame.instance]
+    wrong = np.where(frame.instance > 0, frame.label != expected, mover)
+    return float(wrong.mean())
+
+
+def outside_boxes(
+    run: Drive, camera: Camera, step: int, frame: Frame, margin: float = 0.3
+) -> float:
+    """Share of the instances' pixels whose point lies outside the track's box (plus margin, m)."""
+    T_world = run.T_world_base[step] @ camera.T_base_camera
+    world = transform(T_world, back_project(frame.depth, camera.intrinsics))
+    outside = total = 0
+    for box in markers(run, step):
+        points = world[frame.instance == box.id]
+        local = np.abs(transform(invert(box.T), points))
+        outside += int((local > np.array(box.size) / 2 + margin).any(axis=1).sum())
+        total += len(points)
+    return outside / max(total, 1)
+
+
+def _track_invariants(run: Drive) -> list[Invariant]:
+    traffic = run.scene.traffic
+    return [
+        Invariant("largest step beyond the speed, m", teleport(traffic), 0.2),
+        Invariant("largest share of a vehicle off the drivable area", off_road(traffic), 0.02),
+        Invariant("vehicles that cross a red light", float(red_light_runs(traffic)), 0.0),
+        Invariant("largest |future - later position|, m", future_error(run), 1e-4),
+    ]
+
+
+def teleport(traffic: Traffic) -> float:
+    """Largest excess of a step over what the speeds at its ends allow, m."""
+    step = np.linalg.norm(np.diff(traffic.xy.astype(np.float64), axis=0), axis=2)
+    pace = np.maximum(traffic.speed[1:], traffic.speed[:-1]) * STEP
+    return float(np.nanmax(step - pace))
+
+
+def off_road(traffic: Traffic, every: int = 5) -> float:
+    """Largest share of a vehicle's footprint off the drivable area, over vehicles and times."""
+    import shapely
+
+    area = drivable_area(traffic.road_map)
+    vehicles = [k for k, c in enumerate(traffic.category) if c in ("car", "truck", "bus")]
+    worst = 0.0
+    for step in range(0, len(traffic.time), every):
+        x, y = traffic.xy[step, vehicles].T.astype(np.float64)
+        yaw = traffic.yaw[step, vehicles].astype(np.float64)
+        length, width = traffic.size[vehicles, :2].T.astype(np.float64)
+        corners = []
+        for a, b in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
+            ahead, left = a * length / 2, b * width / 2
+            corners.append(
+                np.stack(
+                    [
+                        x + ahead * np.cos(yaw) - left * np.sin(yaw),
+                        y + ahead * np.sin(yaw) + left * np.cos(yaw),
+                    ],
+                    axis=1,
+                )
+            )
+        bodies = shapely.polygons(np.stack(corners, axis=1)[~np.isnan(x)])
+        share = shapely.area(shapely.difference(bodies, area)) / shapely.area(bodies)
+        worst = max(worst, float(share.max(initial=0.0)))
+    return worst
+
+
+def drivable_area(road_map: RoadMap):  # type: ignore[no-untyped-def]
+    """The drivable polygons as one prepared shapely geometry."""
+    import shapely
+
+    area = shapely.union_all(
+        [shapely.make_valid(shapely.Polygon(outline)) for outline in road_map.drivable()]
+    ).buffer(0.05)
+    shapely.prepare(area)
+    return area
+
+
+def red_light_runs(traffic: Traffic) -> int:
+    """How many vehicles' fronts pass a stop line while its light is red."""
+    red = [LIGHT_STATES.index("r"), LIGHT_STATES.index("u")]
+    moving = ~traffic.parked & np.isin(traffic.category, ["car", "truck", "bus"])
+    yaw = traffic.yaw[:, moving]
+    ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=-1) * traffic.size[moving, 0, None] / 2
+    front = traffic.xy[:, moving] + ahead  # [T, A, 2]
+    count = 0
+    for k, signal in enumerate(traffic.road_map.signals):
+        shape = traffic.road_map.lanes[signal.lane].shape
+        width = traffic.road_map.lanes[signal.lane].width
+        if arc_length(shape)[-1] < 5:
+            continue
+        tangent = (shape[-1] - shape[-2]) / np.linalg.norm(shape[-1] - shape[-2])
+        local = front - shape[-1]
+        s = local @ tangent
+        t = local @ np.array([-tangent[1], tangent[0]])
+        passed = (s[:-1] < 0) & (s[1:] >= 0) & (np.abs(t[1:]) < width / 2)
+        heading = np.cos(yaw[1:] - np.arctan2(tangent[1], tangent[0])) > 0.7
+        closed = np.isin(traffic.lights[:, k], red)
+        count += int((passed & heading & (closed[:-1] & closed[1:])[:, None]).sum())
+    return count
+
+
+def future_error(run: Drive) -> float:
+    """Largest distance between the published futures and the tracks' boxes when the time comes."""
+    worst = 0.0
+    for step in range(0, run.steps - 1, 10):
+        promised = future(run, step)
+        for ahead in (10, 30, 60):
+            if step + ahead >= run.steps:
+                continue
+            later = {box.id: box.T[:2, 3] for box in markers(run, step + ahead)}
+            at = np.isclose(promised["t"], ahead * STEP)
+            for track, xyz in zip(promised["track_id"][at], promised["xyz"][at]):
+                if int(track) in later:
+                    worst = max(worst, float(np.linalg.norm(later[int(track)] - xyz[:2])))
+    return worst
