@@ -46,7 +46,7 @@ class Results:
         roles, T = self.run["roles"], self.run["T_camera_lidar"]
         if roles is None or not self.bag.exists():
             return iter(())
-        T_camera_lidar = None if T is None else np.array(T)
+        T_camera_lidar = None if T is None else np.reshape(T, (4, 4))
         outputs = Bag(self.folder / "outputs.mcap")
         return frames(Bag(self.bag), outputs, Roles(**roles), T_camera_lidar, only)
 

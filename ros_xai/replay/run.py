@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from numpy.typing import NDArray
+from rclpy.parameter import Parameter
 
 from ros_xai.replay.bag import Bag
 from ros_xai.replay.frames import Roles
@@ -74,11 +75,12 @@ def run(plan: Plan, kinds: Sequence[NodeKind], progress: Progress) -> None:
     T = between_sensors(bag, image, topics["points"]) if image and "points" in topics else None
     plan.out.mkdir(parents=True, exist_ok=True)
     nodes: list[Any] = []
+    placed: list[float] | None = None
     context = _context(plan.pace.lockstep)
     try:
-        arguments = node_arguments(plan, topics, T)
         for kind in kinds:
-            nodes.append(kind.make(context=context, cli_args=arguments))  # noqa: PERF401
+            nodes.append(_make(kind, plan, topics, context))
+            placed = _place_lidar(nodes[-1], T) or placed
         progress.stage("replay", found.messages)
         session = Session(bag, nodes, image, plan.out / "outputs.mcap", plan.pace, context)
         outcome = session.run(progress.step)
@@ -86,7 +88,7 @@ def run(plan: Plan, kinds: Sequence[NodeKind], progress: Progress) -> None:
         ran = {
             "roles": _roles(nodes, bag, image),
             "parameters": {node.get_name(): _parameters(node) for node in nodes},
-            "T_camera_lidar": _T_camera_lidar(nodes, T),
+            "T_camera_lidar": placed,
         }
     finally:
         for node in nodes:
@@ -114,29 +116,34 @@ def _context(lockstep: bool) -> rclpy.Context:
     return context
 
 
-def node_arguments(
-    plan: Plan, topics: Mapping[str, str], T_camera_lidar: NDArray[np.float64] | None
-) -> list[str]:
-    """Command line of a node: remappings and parameters; the configuration file has the last word.
+def _make(kind: NodeKind, plan: Plan, topics: Mapping[str, str], context: rclpy.Context) -> Any:
+    """The node, connected to the bag's topics and to its clock.
 
     In lock-step no message may be lost on the way: the inputs are reliable then.
     """
-    parameters = {"use_sim_time": "true", "publish_sparse": "true"}
+    values: dict[str, Any] = {"use_sim_time": True, "publish_sparse": True}
     if "image/compressed" in topics:
-        parameters["image_transport"] = "compressed"
-    if T_camera_lidar is not None:
-        parameters["T_camera_lidar"] = f"[{', '.join(map(repr, T_camera_lidar.ravel().tolist()))}]"
+        values["image_transport"] = "compressed"
     if plan.pace.lockstep:
-        for topic in topics.values():
-            parameters[f"qos_overrides.{topic}.subscription.reliability"] = "reliable"
+        names = (f"qos_overrides.{topic}.subscription.reliability" for topic in topics.values())
+        values |= dict.fromkeys(names, "reliable")
     arguments = ["--ros-args"]
     for name, topic in topics.items():
         arguments += ["-r", f"{name}:={topic}"]
-    for name, value in parameters.items():
-        arguments += ["-p", f"{name}:={value}"]
     if plan.config is not None:
         arguments += ["--params-file", str(plan.config)]
-    return arguments
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    return kind.make(context=context, cli_args=arguments, parameter_overrides=overrides)
+
+
+def _place_lidar(node: Any, T_camera_lidar: NDArray[np.float64] | None) -> list[float] | None:
+    """Give the node the bag's transform unless its configuration holds one; returns what it has."""
+    name = "T_camera_lidar"
+    if not node.has_parameter(name):
+        return None
+    if T_camera_lidar is not None and not node.get_parameter(name).value:
+        node.set_parameters([Parameter(name, value=T_camera_lidar.ravel().tolist())])
+    return list(node.get_parameter(name).value or ()) or None
 
 
 def _roles(nodes: Sequence[Any], bag: Bag, image: str | None) -> dict[str, Any] | None:
@@ -168,16 +175,6 @@ def _parameters(node: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Arrays of parameters as lists."""
     return value if value is None or isinstance(value, bool | int | float | str) else list(value)
-
-
-def _T_camera_lidar(nodes: Sequence[Any], T: NDArray[np.float64] | None) -> list[Any] | None:
-    """The transform the nodes use, [4,4]: a configuration file may have replaced the bag's."""
-    used = [
-        n.get_parameter("T_camera_lidar").value for n in nodes if n.has_parameter("T_camera_lidar")
-    ]
-    if any(used):
-        return np.reshape(next(filter(None, used)), (4, 4)).tolist()
-    return None if T is None else T.tolist()
 
 
 def _description(

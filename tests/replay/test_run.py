@@ -195,16 +195,28 @@ def test_a_bag_without_ground_truth_or_lidar_is_shown_and_not_judged(
     assert "no ground truth" in page
 
 
-def test_the_configuration_file_has_the_last_word(
+def test_configuration_reaches_the_nodes_and_the_report(
     drive: Path, tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     config = tmp_path / "my.yaml"
-    config.write_text("depth:\n  ros__parameters:\n    rings: [1, 2]\n    publish_sparse: true\n")
+    T = np.eye(4)
+    T[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
+    numbers = [float(number) for number in T.ravel()]
+    config.write_text(f"depth:\n  ros__parameters: {{rings: [1, 2], T_camera_lidar: {numbers}}}\n")
     assert run("replay", drive, "--lockstep", "--config", config).exit_code == 0
     ran = json.loads((tmp_path / "out/run.json").read_text())
     assert ran["parameters"]["depth"]["rings"] == [1, 2]
-    assert ran["config"] == config.read_text()
+    assert ran["T_camera_lidar"] == numbers
     assert "rings: [1, 2]" in (tmp_path / "out/report.html").read_text()
+
+
+def test_the_shipped_configuration_leaves_the_transform_to_the_bag(
+    drive: Path, tmp_path: Path, run: Callable[..., Result]
+) -> None:
+    config = Path(__file__).parents[2] / "config" / "perception.yaml"
+    assert run("replay", drive, "--lockstep", out="plain").exit_code == 0
+    assert run("replay", drive, "--lockstep", "--config", config, out="shipped").exit_code == 0
+    assert metrics(tmp_path / "plain") == metrics(tmp_path / "shipped")
 
 
 def test_a_node_that_cannot_start_fails_the_command(

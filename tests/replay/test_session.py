@@ -202,6 +202,21 @@ def test_rate_scales_the_time_between_messages(
     assert all(a.clock_ns - f.log_ns >= 0 for f, a in zip(outcome.frames, outcome.arrivals))
 
 
+def test_an_interrupted_replay_keeps_what_it_has(
+    drive: Path, tmp_path: Path, echo: Callable[..., Echo], ros_context: Any
+) -> None:
+    def interrupt() -> None:
+        if node.answered == 4:
+            raise KeyboardInterrupt
+
+    node = echo()
+    out = tmp_path / "outputs.mcap"
+    session = Session(Bag(drive), [node], "/camera/image", out, Pace(lockstep=True), ros_context)
+    outcome = session.run(interrupt)
+    assert outcome.interrupted
+    assert [data for _, _, data in answers(out)] == [data for _, data in images(drive)[:4]]
+
+
 def test_damaged_messages_reach_the_nodes_as_they_are(
     bag_of: Any, tmp_path: Path, echo: Callable[..., Echo], ros_context: Any
 ) -> None:
