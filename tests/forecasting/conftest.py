@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from ros_xai.data.forecasting import Recording, VectorMap
 from ros_xai.forecasting.raster import MapRaster, rasterize
+
+# The networks here are too small for threads to pay.
+torch.set_num_threads(1)
 
 
 def town(seed: int = 0, agents: int = 12, frames: int = 160) -> Recording:
