@@ -15,6 +15,7 @@ from rich.table import Table
 from ros_xai.core.config import ConfigError
 from ros_xai.replay import run as replaying
 from ros_xai.replay.bag import BagError
+from ros_xai.replay.evaluate import percentiles
 from ros_xai.replay.report import write_report
 from ros_xai.replay.results import Results, read_json
 from ros_xai.replay.session import Pace, ReplayError
@@ -116,7 +117,8 @@ def _conclude(results: Results) -> None:
         progress.stage("report")
         page = write_report(results)
     metrics = read_json(results.folder / "metrics.json")
-    _print(metrics, page)
+    wall = percentiles([answer["wall_ms"] for answer in results.timing["answers"]])
+    _print(metrics | {f"wall clock: latency_ms.{name}": ms for name, ms in wall.items()}, page)
     if metrics["frames_in"] and not metrics["frames_out"]:
         typer.echo("error: no frame was answered; the log above and the report say why", err=True)
         raise typer.Exit(1)

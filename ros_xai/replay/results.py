@@ -56,7 +56,7 @@ class Results:
         Latency is counted on the replay's clock in lock-step, where the clock stands still while
         the nodes work, and on the wall clock otherwise.
         """
-        per_frame = []
+        per_frame: list[dict[str, Any]] = []
         for frame in self.frames():
             figures = {name: _rounded(value) for name, value in frame_figures(frame).items()}
             per_frame.append({"stamp_ns": frame.stamp_ns, "figures": figures})

@@ -103,7 +103,7 @@ def _topic_scan(
         topic=name,
         type=type_name,
         messages=len(log),
-        rate_hz=float(1e9 / np.median(intervals)) if intervals.size else None,
+        rate_hz=1e9 / float(np.median(intervals)) if intervals.size else None,
         longest_gap_s=float(intervals.max() / 1e9) if intervals.size else None,
         missing=missing(times),
         corrupt=corrupt,

@@ -47,6 +47,9 @@ class ReplayNode(Protocol):
     subscriptions: Iterator[Any]
     publishers: Iterator[Any]
 
+    def get_name(self) -> str:
+        """The node's name."""
+
     def idle(self) -> bool:
         """Whether nothing that could be answered now is unanswered."""
 

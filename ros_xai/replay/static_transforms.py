@@ -33,11 +33,10 @@ def between_sensors(bag: Bag, camera_topic: str, lidar_topic: str) -> NDArray[np
                 _add(edges, transform)
         else:
             frames.setdefault(record.topic, message.header.frame_id)
-        if (
-            len(frames) == 2
-            and (T := chained(edges, *map(frames.get, (camera_topic, lidar_topic)))) is not None
-        ):
-            return T
+        if camera_topic in frames and lidar_topic in frames:
+            T = chained(edges, frames[camera_topic], frames[lidar_topic])
+            if T is not None:
+                return T
     return None
 
 
@@ -58,7 +57,10 @@ def chained(edges: Edges, target: str, source: str) -> NDArray[np.float64] | Non
 
 def _add(edges: Edges, transform: Any) -> None:
     t, q = transform.transform.translation, transform.transform.rotation
-    T_parent_child = pose(rotation_from_quaternion([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z])
+    try:
+        T_parent_child = pose(rotation_from_quaternion([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z])
+    except ValueError:
+        return  # a rotation by no quaternion: as if the link were not there
     parent, child = transform.header.frame_id, transform.child_frame_id
     edges.setdefault(parent, {})[child] = T_parent_child
     edges.setdefault(child, {})[parent] = invert(T_parent_child)

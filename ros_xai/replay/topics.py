@@ -53,8 +53,8 @@ def assign(
         candidates = _of_type(topics, INPUTS[name])
         if name == "camera_info" and image:
             candidates = [t for t in candidates if _beside(t, image)] or candidates
-        if topic := _only(name, candidates):
-            chosen[name] = topic
+        if only := _only(name, candidates):
+            chosen[name] = only
     return chosen
 
 

@@ -30,6 +30,7 @@ FIELD_TYPES = {
     np.dtype(name): number
     for number, name in enumerate(("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"), start=1)
 }
+CUBE, ADD = 1, 0  # type and action of visualization_msgs/Marker
 MARKER_LIFETIME_NS = 500_000_000  # a track that is no longer reported vanishes from the view
 
 
@@ -240,8 +241,8 @@ def _marker(at: Any, box: Marker) -> Any:
         header=at,
         ns=box.ns,
         id=box.id,
-        type=typestore().types["visualization_msgs/msg/Marker"].CUBE,
-        action=typestore().types["visualization_msgs/msg/Marker"].ADD,
+        type=CUBE,
+        action=ADD,
         pose=pose(box.T),
         scale=new("geometry_msgs/Vector3", *map(float, box.size)),
         color=new("std_msgs/ColorRGBA", *map(float, box.color)),

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from ros_xai.core.geometry import invert, pose
 from ros_xai.replay.bag import Bag
 from ros_xai.replay.static_transforms import between_sensors, chained
+from ros_xai.world import bag_messages
 from ros_xai.world.bag_writer import BagWriter
 
 
@@ -43,6 +44,10 @@ def test_transform_is_found_between_the_frames_of_the_two_topics(bag_of: Any) ->
     A, B = random_pose(1), random_pose(2)
 
     def write(bag: BagWriter) -> None:
+        zero = bag_messages.transforms(1, [("lidar", "optical", A)])
+        rotation = zero.transforms[0].transform.rotation
+        rotation.x = rotation.y = rotation.z = rotation.w = 0.0
+        bag.message("/tf_static", 1, zero)
         bag.image("/camera", 1, "optical", np.zeros((1, 1), np.uint8), "mono8")
         bag.points("/points", 2, "lidar", np.zeros((1, 3), np.float32))
         bag.transforms("/tf_static", 3, [("base", "lidar", A)])
