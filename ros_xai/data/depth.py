@@ -6,7 +6,6 @@ A drive is a sequence of frames of one camera in the order of time. The bag-deri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,8 +44,14 @@ class DepthSample:
 
     def sparse_depth(self, rings: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Returns of the beams ``rings`` (None = all) as an image [H, W], metres, 0 = none."""
-        points = self.points if rings is None else self.points[np.isin(self.ring, list(rings))]
-        return sparse_depth(points, self.intrinsics, *self.image.shape[:2])
+        return sparse_depth(self.beams(rings).points, self.intrinsics, *self.image.shape[:2])
+
+    def beams(self, rings: Sequence[int] | None) -> DepthSample:
+        """The sample of a sensor that has only the beams ``rings`` (None = as it is)."""
+        if rings is None:
+            return self
+        kept = np.isin(self.ring, list(rings))
+        return replace(self, points=self.points[kept], ring=self.ring[kept])
 
     def resized(self, height: int, width: int) -> DepthSample:
         """The sample at another image size, intrinsics with it; truth by nearest pixels."""
@@ -92,11 +97,10 @@ class Drive(Protocol):
 
 @dataclass(frozen=True)
 class KittiDrive:
-    """Frames ``frames`` of a KITTI clip, at its own size or resized to ``size`` (rows, columns)."""
+    """Frames ``frames`` of a KITTI clip."""
 
     clip: KittiClip
     frames: Sequence[int]
-    size: tuple[int, int] | None = None
     name: str = "kitti"
 
     def __len__(self) -> int:
@@ -106,8 +110,7 @@ class KittiDrive:
         frame = self.frames[index]
         xyz, ring, _ = self.clip.scan(frame)
         points = transform(self.clip.T_camera_lidar, xyz).astype(np.float32)
-        sample = DepthSample(self.clip.image(frame), self.clip.intrinsics, points, ring)
-        return sample if self.size is None else sample.resized(*self.size)
+        return DepthSample(self.clip.image(frame), self.clip.intrinsics, points, ring)
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,11 @@ class Loaded:
     def of(cls, drive: Drive) -> Loaded:
         """All frames of ``drive``."""
         return cls(drive.name, tuple(drive[i] for i in range(len(drive))))
+
+    @classmethod
+    def resized(cls, drive: Drive, size: tuple[int, int]) -> Loaded:
+        """All frames of ``drive`` at ``size`` (rows, columns)."""
+        return cls(drive.name, tuple(drive[i].resized(*size) for i in range(len(drive))))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -172,15 +180,14 @@ class WorldDrive:
         return np.isin(a["instance"][index], ids[chosen])
 
 
-def world_drives(folder: str | Path, split: str | None = None) -> list[WorldDrive]:
-    """The sequences of a world dataset, all or those of one ``split`` in its index.json."""
-    folder = Path(folder)
-    index = folder / "index.json"
-    if not index.is_file():
-        raise FileNotFoundError(f"{folder} is not a world dataset: expected index.json in it")
-    entries = json.loads(index.read_text())["sequences"]
-    names = [e["file"] for e in entries if split in (None, e.get("split"))]
-    return [WorldDrive(folder / name) for name in names]
+def world_drives(folder: str | Path) -> list[WorldDrive]:
+    """The sequences of a depth dataset of the world, in order."""
+    files = sorted(Path(folder).glob("sequence_*.npz"))
+    if not files:
+        raise FileNotFoundError(
+            f"no sequence_*.npz in {folder}: write them by `ros_xai world dataset depth`"
+        )
+    return [WorldDrive(path) for path in files]
 
 
 def _nearest(array, size):  # type: ignore[no-untyped-def]

@@ -83,18 +83,16 @@ def network_size(
     return rows, columns
 
 
+def load_card(weights: str | Path | None = None) -> NetworkConfig:
+    """The architecture that the card beside the weights names."""
+    card = _existing(_weights_path(weights).with_suffix(".json"))
+    return from_mapping(NetworkConfig, json.loads(card.read_text())["network"])
+
+
 def load_network(weights: str | Path | None = None) -> DepthNetwork:
     """Network with the weights of a .safetensors file, built as its .json card says."""
-    path = SHIPPED if weights is None else Path(weights)
-    card = path.with_suffix(".json")
-    for file in (path, card):
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"no {file}: weights are NAME.safetensors with NAME.json beside"
-            )
-    config = from_mapping(NetworkConfig, json.loads(card.read_text())["network"])
-    network = build(config)
-    network.load_state_dict(load_file(path))
+    network = build(load_card(weights))
+    network.load_state_dict(load_file(_existing(_weights_path(weights))))
     return network.eval()
 
 
@@ -107,6 +105,16 @@ def make_engine(network: DepthNetwork, engine: EngineName, threads: int = 0) -> 
     if engine == "openvino":
         return OpenVinoEngine(export.to_onnx(network), threads)
     raise ValueError(f"expected engine torch, onnxruntime or openvino; got {engine!r}")
+
+
+def _weights_path(weights: str | Path | None) -> Path:
+    return SHIPPED if weights is None else Path(weights)
+
+
+def _existing(file: Path) -> Path:
+    if not file.is_file():
+        raise FileNotFoundError(f"no {file}: expected NAME.safetensors and NAME.json beside it")
+    return file
 
 
 def _check(image: NDArray[np.uint8], sparse_depth: NDArray[np.float32]) -> None:

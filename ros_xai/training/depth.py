@@ -64,15 +64,28 @@ class DepthRecipe:
 
 
 class DepthLearner(nn.Module):
-    """Depth network with its losses: forward maps a batch (depth_batches.py) to named losses."""
+    """Depth network with its losses: forward maps a batch (depth_batches.py) to named losses.
 
-    def __init__(self, recipe: DepthRecipe) -> None:
+    ``frozen_statistics`` keeps the batch norms as they are, for a short drive's batches are too
+    much alike to measure them.
+    """
+
+    def __init__(self, recipe: DepthRecipe, frozen_statistics: bool = False) -> None:
         super().__init__()
         self.objective = recipe.objective
+        self.frozen_statistics = frozen_statistics
         self.network = build(recipe.network)
         self.pose: PoseNetwork | None = None
         if recipe.objective.photometric and recipe.objective.pose == "network":
             self.pose = PoseNetwork(recipe.pose.widths, recipe.pose.blocks, recipe.pose.hidden)
+
+    def train(self, mode: bool = True) -> DepthLearner:
+        super().train(mode)
+        if self.frozen_statistics:
+            for layer in self.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         weights = self.objective

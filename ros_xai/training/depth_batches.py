@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -75,10 +75,14 @@ class TripletBatches:
         batch: int,
         augmentation: Augmentation,
         beams: Beams,
+        exclude: Collection[int] = (),
     ) -> None:
+        """``exclude``: frames of every drive that are no targets (they may be sources)."""
         self.drives, self.motions = drives, motions
         self.batch, self.augmentation, self.beams = batch, augmentation, beams
-        self.targets = [(d, int(t)) for d, m in enumerate(motions) for t in m.targets]
+        self.targets = [
+            (d, int(t)) for d, m in enumerate(motions) for t in m.targets if t not in exclude
+        ]
         if not self.targets:
             raise ValueError("no drive has a frame with sources on both sides: use a smaller gap")
 
@@ -91,10 +95,14 @@ class TripletBatches:
         self, drive: int, target: int, rng: np.random.Generator
     ) -> dict[str, NDArray[np.generic]]:
         motions, frames = self.motions[drive], self.drives[drive]
-        samples = [frames[i] for i in (target, target - motions.gap, target + motions.gap)]
+        neighbours = (target - motions.gap, target + motions.gap) if motions.gap else ()
+        samples = [frames[i] for i in (target, *neighbours)]
         T, static = motions.T_source_target[target], motions.static[target]
         # The static mask travels as a depth image does: nearest pixels.
-        carriers = [replace(samples[1 + s], depth=static[s].astype(np.float32)) for s in range(2)]
+        carriers = [
+            replace(sample, depth=mask.astype(np.float32))
+            for sample, mask in zip(samples[1:], static)
+        ]
         travelled = [abs((s.distance or 0.0) - (samples[0].distance or 0.0)) for s in samples[1:]]
         sample, *sources = _window([samples[0], *carriers], self.augmentation, rng)
         if rng.random() < self.augmentation.flip:
@@ -109,20 +117,24 @@ class TripletBatches:
             sample.intrinsics,
         )
         depth = np.zeros_like(sparse) if sample.depth is None else sample.depth
-        return {
+        item = {
             "image": seen.image,
             "geometry": seen.geometry,
             "scale": np.float32(seen.scale),
             "target": _unit(sample.image),
-            "sources": np.stack([_unit(s.image) for s in sources]),
-            "static": np.stack([s.depth[None] > 0.5 for s in sources]),
-            "T": T.astype(np.float32),
-            "usable": motions.usable[target],
-            "travelled": np.array(travelled, dtype=np.float32),
             "intrinsics": sample.intrinsics.astype(np.float32),
             "sparse": sample.sparse_depth(self.beams.supervision)[None],
             "depth": depth.astype(np.float32)[None],
         }
+        if sources:
+            item |= {
+                "sources": np.stack([_unit(s.image) for s in sources]),
+                "static": np.stack([s.depth[None] > 0.5 for s in sources]),
+                "T": T.astype(np.float32),
+                "usable": motions.usable[target],
+                "travelled": np.array(travelled, dtype=np.float32),
+            }
+        return item
 
 
 def jittered(

@@ -8,7 +8,9 @@ random state has to be stored.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,11 +89,12 @@ def fit(
     state = load_checkpoint(folder, module, optimizer) or {"step": 0, "metrics": {}}
     metrics: Metrics = state["metrics"]
     parallel = DistributedDataParallel(module) if process.size > 1 else module
-    with _progress(config.steps, state["step"], show and process.is_first) as advance:
-        for step in range(state["step"], config.steps):
+    first = state["step"]
+    batches = _ahead(make_batch, config, range(first, config.steps), process)
+    with _progress(config.steps, first, show and process.is_first) as advance:
+        for step, batch in zip(range(first, config.steps), batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
-            batch = make_batch(generator(config.seed, step, process.rank))
             batch = {name: value.to(process.device) for name, value in batch.items()}
             metrics = _step(parallel, optimizer, batch, config.clip_norm)
             advance(metrics["loss"])
@@ -104,6 +107,23 @@ def fit(
             if stop:
                 break
     return metrics
+
+
+def _ahead(
+    make_batch: Callable[[np.random.Generator], Batch],
+    config: LoopConfig,
+    steps: range,
+    process: Process,
+) -> Iterator[Batch]:
+    """The batches of ``steps``, each made while the one before is learned from."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[Batch]] = deque()
+        for step in steps:
+            waiting.append(pool.submit(make_batch, generator(config.seed, step, process.rank)))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _step(module: nn.Module, optimizer: Optimizer, batch: Batch, clip_norm: float) -> Metrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from ros_xai.depth.static import static_mask
 
 @dataclass(frozen=True)
 class Motions:
-    """For each target frame and its sources at -gap and +gap (axis of 2):
+    """For each target frame and its sources at -gap and +gap (axis of 2); gap 0: no sources.
 
     T_source_target [N, 2, 4, 4]; usable [N, 2]: the motion is trusted and has a parallax;
     static [N, 2, H, W]: pixels that agree with it. Frames without a source are not usable.
@@ -27,10 +27,29 @@ class Motions:
     usable: NDArray[np.bool_]
     static: NDArray[np.bool_]
 
+    def resized(self, height: int, width: int) -> Motions:
+        """The masks at another image size, by nearest pixels; motions are metric and stay."""
+        rows, columns = self.static.shape[-2:]
+        v = ((np.arange(height) + 0.5) * rows / height).astype(int)
+        u = ((np.arange(width) + 0.5) * columns / width).astype(int)
+        return replace(self, static=self.static[..., v[:, None], u])
+
     @property
     def targets(self) -> NDArray[np.int64]:
         """Frames that have both sources."""
         return np.arange(self.gap, len(self.usable) - self.gap)
+
+
+def no_motions(drive: Drive) -> Motions:
+    """For training without a photometric term: every frame is a target, none has sources."""
+    shape = drive[0].image.shape[:2]
+    count = len(drive)
+    return Motions(
+        0,
+        np.broadcast_to(np.eye(4), (count, 2, 4, 4)),
+        np.broadcast_to(False, (count, 2)),
+        np.broadcast_to(False, (count, 2, *shape)),
+    )
 
 
 def estimate_motions(
@@ -43,9 +62,7 @@ def estimate_motions(
     usable = np.zeros((count, 2), dtype=bool)
     static = np.zeros((count, 2, *shape), dtype=bool)
     for i, target in enumerate(frames):
-        points = target.points
-        if rings is not None:
-            points = points[np.isin(target.ring, list(rings))]
+        points = target.beams(rings).points
         for side, j in enumerate((i - gap, i + gap)):
             if not 0 <= j < count:
                 continue
@@ -79,3 +96,29 @@ def cached_motions(drive: Drive, gap: int, rings: Sequence[int] | None, folder: 
     )
     part.replace(path)
     return motions
+
+
+def parallax_gap(
+    drive: Drive,
+    rings: Sequence[int] | None,
+    distance: float = 0.4,
+    longest: int = 5,
+    probes: int = 12,
+) -> int:
+    """Frames between target and source so that the ego moves ``distance`` metres or more.
+
+    The smallest gap whose median over some trusted motions reaches it, else ``longest``.
+    """
+    for gap in range(1, longest):
+        pairs = np.unique(np.linspace(0, len(drive) - 1 - gap, probes).astype(int).clip(0))
+        found = []
+        for i in pairs:
+            target = drive[int(i)]
+            points = target.beams(rings).points
+            motion = estimate_motion(
+                target.image, drive[int(i) + gap].image, points, target.intrinsics
+            )
+            found += [motion.distance] if motion.trusted else []
+        if found and np.median(found) >= distance:
+            return gap
+    return longest

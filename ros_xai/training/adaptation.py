@@ -1,0 +1,162 @@
+"""Self-supervised adaptation of a depth network to a drive with camera and few beams.
+
+No labels: LiDARTouch's losses teach, and beams that are hidden from the network judge. On frames
+kept out of training one beam each, drawn at random, is withheld from the input and is the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ros_xai.data.depth import DepthSample, Drive, Loaded
+from ros_xai.depth.estimator import DepthEstimator, make_engine, network_size
+from ros_xai.depth.evaluation import MAX_DEPTH, MIN_DEPTH, Estimate
+from ros_xai.depth.metrics import depth_metrics, mean_metrics
+from ros_xai.depth.network import DepthNetwork, NetworkConfig
+from ros_xai.training.depth import DepthLearner, DepthRecipe, Objective
+from ros_xai.training.depth_batches import Augmentation, Beams, TripletBatches
+from ros_xai.training.distributed import Process
+from ros_xai.training.early_stop import EarlyStop
+from ros_xai.training.loop import LoopConfig, Metrics, fit
+from ros_xai.training.motions import cached_motions, parallax_gap
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """Careful by default: a small rate, moving things masked, normalisation frozen.
+
+    ``validation``: every so many frames one is kept out of training. ``drop_returns`` and
+    ``drop_beam`` as in Beams: what the network must not copy.
+    """
+
+    steps: int = 400
+    batch: int = 4
+    learning_rate: float = 1e-4
+    seed: int = 0
+    objective: Objective = field(default_factory=lambda: Objective(only_static=True, scales=2))
+    drop_returns: float = 0.3
+    drop_beam: float = 0.5
+    validation: int = 6
+    evaluate_every: int = 50
+    patience: int = 4
+    scale: tuple[float, float] = (0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class AdaptationReport:
+    """Metrics of the hidden beams before and after, and what was used."""
+
+    before: Metrics
+    after: Metrics
+    frames: int
+    usable_motions: float
+    gap: int
+    steps: int
+
+
+def adapt(
+    network: DepthNetwork,
+    architecture: NetworkConfig,
+    drive: Drive,
+    rings: Sequence[int],
+    folder: Path,
+    config: AdaptationConfig | None = None,
+    process: Process = Process(),
+    show: bool = True,
+) -> AdaptationReport:
+    """Fine-tunes ``network`` in place; it ends with the weights of the best validation.
+
+    ``drive``: at least 6 frames at full resolution; ``rings``: the sensor's beams; ``folder``:
+    checkpoints and motions, an interrupted run goes on from them. Raises ValueError when the
+    drive has too few frames or no usable ego motion.
+    """
+    config = config or AdaptationConfig()
+    if len(drive) < 6 or len(rings) < 2:
+        raise ValueError(
+            f"expected at least 6 frames and 2 beams to learn from and validate with; "
+            f"got {len(drive)} frames and beams {list(rings)}"
+        )
+    gap = parallax_gap(drive, rings)
+    motions = cached_motions(drive, gap, rings, folder / "motions")
+    if not motions.usable.any():
+        raise ValueError("no usable ego motion in the drive: the car must move, by day")
+    first = drive[0]
+    size = network_size(*first.image.shape[:2], first.intrinsics)
+    small = Loaded.resized(drive, size)
+    held_out = range(config.validation // 2, len(drive), config.validation)
+    batches = TripletBatches(
+        [small],
+        [motions.resized(*size)],
+        config.batch,
+        _window(size, config.scale),
+        Beams(tuple(rings), tuple(rings), config.drop_returns, config.drop_beam),
+        exclude=set(held_out),
+    )
+    hidden = hide_beams([drive[i] for i in held_out], rings, config.seed)
+
+    learner = DepthLearner(DepthRecipe(architecture, config.objective), frozen_statistics=True)
+    learner.network.load_state_dict(network.state_dict())
+
+    def validate() -> Metrics:
+        network.load_state_dict(learner.network.state_dict())
+        return score_hidden(DepthEstimator(make_engine(network, "torch")), hidden)
+
+    before = score_hidden(DepthEstimator(make_engine(network, "torch")), hidden)
+    stop = EarlyStop(
+        learner,
+        lambda: validate()["abs_rel"],
+        folder / "best",
+        config.evaluate_every,
+        config.patience,
+    )
+    loop = LoopConfig(
+        config.steps, config.seed, config.learning_rate, checkpoint_every=config.evaluate_every
+    )
+    fit(learner, batches, loop, folder, process, stop, show)
+    stop.restore_best()
+    return AdaptationReport(
+        before, validate(), len(drive), float(motions.usable.mean()), gap, max(stop.scores)
+    )
+
+
+Hidden = tuple[DepthSample, DepthSample]
+
+
+def hide_beams(samples: Sequence[DepthSample], rings: Sequence[int], seed: int) -> list[Hidden]:
+    """For each sample what the network gets and what judges it: all beams but one, and that one.
+
+    The beam is drawn at random from those with returns in the image, when there are three or more
+    not the outermost: without them nothing could be interpolated, and that is not what is learned.
+    """
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for sample in samples:
+        seen = sorted(r for r in rings if sample.sparse_depth([r]).any())
+        if len(seen) < 2:
+            continue
+        hidden = int(rng.choice(seen[1:-1] or seen))
+        pairs.append((sample.beams([r for r in rings if r != hidden]), sample.beams([hidden])))
+    return pairs
+
+
+def score_hidden(estimate: Estimate, pairs: Sequence[Hidden]) -> Metrics:
+    """Un-scaled metrics on the hidden beams, per image then averaged."""
+    return mean_metrics(
+        depth_metrics(
+            estimate(given.image, given.sparse_depth(), given.intrinsics),
+            hidden.sparse_depth(),
+            MIN_DEPTH,
+            MAX_DEPTH,
+        )
+        for given, hidden in pairs
+    )
+
+
+def _window(size: tuple[int, int], scale: tuple[float, float]) -> Augmentation:
+    """A training crop of about two thirds of the picture, multiples of 32."""
+    height, width = (max(32, 32 * round(n * 2 / 3 / 32)) for n in size)
+    return Augmentation(height, width, scale)
