@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ros_xai.world.mesh import BUILDING, Material, Mesh, box, concat, panel, quads, triangles
+from ros_xai.world.mesh import BUILDING, Material, Mesh, concat, quads, triangles
+from ros_xai.world.shapes import box, panel
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ros_xai.world.mesh import (
-    FENCE,
-    POLE,
-    SIGN,
-    Material,
-    Mesh,
-    ball,
-    box,
-    concat,
-    quads,
-    tube,
-)
+from ros_xai.world.mesh import FENCE, POLE, SIGN, Material, Mesh, concat, quads
+from ros_xai.world.shapes import ball, box, tube
 
 if TYPE_CHECKING:
     from numpy.random import Generator

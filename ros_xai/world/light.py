@@ -160,7 +160,8 @@ def _surfaces(
     domain = light.domain
     points = _points(surfaces, rays, hits, chosen)
     looks = appearance(points)
-    normal, distance = hits.normal[chosen], hits.distance[chosen]
+    flat, distance = hits.normal[chosen], hits.distance[chosen]
+    normal = _bent_normals(surfaces, hits, chosen, points.material, unit)
     place = rays.origins[chosen] + rays.directions[chosen] * distance[:, None]
     label = gather(surfaces, hits.face[chosen], "label")
     ground = ((label == ROAD) | (label == PAVEMENT)) & (normal[:, 2] > 0.7)
@@ -168,7 +169,7 @@ def _surfaces(
     looks.albedo *= (1 - 0.45 * wet)[:, None]
     looks.gloss = np.maximum(looks.gloss, 0.8 * wet)
 
-    direct, sun = _sun(surfaces, domain, place, normal)
+    direct, sun = _sun(surfaces, domain, place, normal, flat)
     incoming = direct + _ambient(domain, normal)
     low = np.flatnonzero((place[:, 2] < 0.3) & (normal[:, 2] > 0.7))
     incoming[low] *= (1 - 0.8 * light.contact.at(place[low, :2]))[:, None]
@@ -184,8 +185,30 @@ def _surfaces(
     return np.asarray(colour * clear + haze * (1 - clear), np.float32)
 
 
+def _bent_normals(
+    surfaces: list[Surface],
+    hits: Hits,
+    chosen: NDArray[np.intp],
+    material: NDArray[np.uint8],
+    unit: Floats,
+) -> Floats:
+    """Unit normals [M, 3] of light: interpolated over the triangle, never turned from the ray."""
+    corners = gather(surfaces, hits.face[chosen], "normals")
+    b = hits.barycentric[chosen]
+    normal = corners[:, 0] + b[:, :1] * (corners[:, 1] - corners[:, 0])
+    normal += b[:, 1:] * (corners[:, 2] - corners[:, 0])
+    flat = hits.normal[chosen]
+    # a leaf is lit as its crown is, from whichever side it is seen
+    back = (np.einsum("nk,nk->n", normal, flat) < 0) & (material != Material.LEAF)
+    normal[back] *= -1
+    away = np.maximum(np.einsum("nk,nk->n", normal, unit), 0)
+    normal -= away[:, None] * unit
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    return np.asarray(np.where(length > 1e-3, normal / np.maximum(length, 1e-3), flat), np.float32)
+
+
 def _sun(
-    surfaces: list[Surface], domain: Domain, place: Floats, normal: Floats
+    surfaces: list[Surface], domain: Domain, place: Floats, normal: Floats, flat: Floats
 ) -> tuple[Floats, Floats]:
     """Sunlight on the surface [N, 3], and the sun's radiance where it is not hidden."""
     direction = sun_direction(domain)
@@ -193,7 +216,7 @@ def _sun(
     lit = np.flatnonzero(facing > 0)
     visible = np.zeros(len(place), np.float32)
     if max(domain.sun) > 0.05 and len(lit):
-        start = place[lit] + normal[lit] * np.float32(0.02)
+        start = place[lit] + flat[lit] * np.float32(0.02)
         towards = np.ascontiguousarray(np.broadcast_to(direction, start.shape))
         visible[lit] = ~occluded(surfaces, start, towards)
     else:

@@ -255,6 +255,20 @@ def _plate(points: Points, chosen: NDArray[np.intp], result: Appearance) -> None
     _mix(result, chosen, text * 0.9, np.float32([0.02, 0.02, 0.02]))
 
 
+def _paint(points: Points, chosen: NDArray[np.intp], result: Appearance) -> None:
+    """params: 1 where panels are marked, x of three seams, height of the belt. u = x, v = z."""
+    x, z = points.uv[chosen].T
+    fx, fz = points.footprint[chosen].T
+    marked, *seams, belt = points.params[chosen, :5].T
+    line = sum(coverage(x, at - 0.008, at + 0.008, fx) for at in seams)
+    line = line * coverage(z, 0.3, belt, fz)
+    handle = coverage(z, belt - 0.13, belt - 0.10, fz) * sum(
+        coverage(x, at + 0.06, at + 0.2, fx) for at in seams[:2]
+    )
+    dark = result.albedo[chosen] * 0.25
+    _mix(result, chosen, np.clip(line + handle, 0, 1) * marked, dark)
+
+
 def _cloth(points: Points, chosen: NDArray[np.intp], result: Appearance) -> None:
     """params[0] = 1: stripes of an awning."""
     stripes = periodic(points.uv[chosen, 0], 0.6, 0.3, points.footprint[chosen, 0])
@@ -271,4 +285,5 @@ _PAINTERS: dict[Material, Callable[[Points, NDArray[np.intp], Appearance], None]
     Material.BOARD: _board,
     Material.PLATE: _plate,
     Material.CLOTH: _cloth,
+    Material.PAINT: _paint,
 }

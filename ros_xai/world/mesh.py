@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,12 +64,14 @@ class Material(IntEnum):
 class Mesh:
     """F triangles.
 
-    corners [F, 3, 3] metres; uv [F, 3, 2] surface coordinates in metres, fixed to the surface;
+    corners, normals [F, 3, 3] metres and unit vectors (those of light; of the surface they bend
+    over, not of the triangle); uv [F, 3, 2] surface coordinates in metres, fixed to the surface;
     material, label, instance, lamp [F] (lamp: index into the frame's lamp powers, -1 = none);
     colour [F, 3] linear albedo; params [F, 6] of the material.
     """
 
     corners: Floats
+    normals: Floats
     uv: Floats
     material: NDArray[np.uint8]
     colour: Floats
@@ -83,9 +84,13 @@ class Mesh:
         return len(self.corners)
 
     def moved(self, T: ArrayLike) -> Mesh:
-        """The mesh under a 4x4 transform (scaling allowed); surface coordinates stay."""
+        """The mesh under a 4x4 transform (equal scaling allowed); surface coordinates stay."""
         matrix = np.asarray(T, np.float32)
-        return replace(self, corners=self.corners @ matrix[:3, :3].T + matrix[:3, 3])
+        linear = matrix[:3, :3]
+        turn = linear / np.float32(np.cbrt(np.linalg.det(linear)))
+        return replace(
+            self, corners=self.corners @ linear.T + matrix[:3, 3], normals=self.normals @ turn.T
+        )
 
     def with_instance(self, instance: int, first_lamp: int = 0) -> Mesh:
         """Marked as one mover, its lamps numbered from ``first_lamp``."""
@@ -115,12 +120,18 @@ def triangles(
     label: int,
     params: ArrayLike = (),
     lamp: int = -1,
+    normals: ArrayLike | None = None,
 ) -> Mesh:
-    """Mesh of corners [F, 3, 3] and uv [F, 3, 2]; colour, params one for all or one per face."""
+    """Mesh of corners [F, 3, 3] and uv [F, 3, 2]; colour, params one for all or one per face.
+
+    Without ``normals`` [F, 3, 3] each triangle is flat.
+    """
     points = np.asarray(corners, np.float32).reshape(-1, 3, 3)
     count = len(points)
+    bent = face_normals(points)[:, None].repeat(3, axis=1) if normals is None else normals
     return Mesh(
         points,
+        np.asarray(bent, np.float32).reshape(-1, 3, 3),
         np.asarray(uv, np.float32).reshape(-1, 3, 2),
         np.full(count, material, np.uint8),
         _rows(colour, count, 3),
@@ -129,6 +140,41 @@ def triangles(
         np.full(count, label, np.uint8),
         np.zeros(count, np.uint16),
     )
+
+
+def face_normals(corners: Floats) -> Floats:
+    """Unit normals [F, 3] of triangles [F, 3, 3]; zero where a triangle has no area."""
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    normal = np.stack(
+        [
+            a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1],
+            a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
+            a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0],
+        ],
+        axis=1,
+    )
+    unit: Floats = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def smoothed(mesh: Mesh, crease: float = 48.0) -> Mesh:
+    """The mesh with its normals averaged over faces that meet at less than ``crease`` degrees."""
+    flat = face_normals(mesh.corners)
+    keys = np.round(mesh.corners.reshape(-1, 3) / 0.002).astype(np.int64)
+    _, vertex = np.unique(keys, axis=0, return_inverse=True)
+    order = np.argsort(vertex.ravel(), kind="stable")
+    count = np.bincount(vertex.ravel())[vertex.ravel()[order]]  # corners at each corner's vertex
+    first = np.searchsorted(vertex.ravel()[order], vertex.ravel()[order])
+    own = np.repeat(np.arange(len(order)), count)
+    nth = np.arange(len(own)) - np.repeat(np.cumsum(count) - count, count)
+    other = first[own] + nth
+    mine, theirs = flat[order[own] // 3], flat[order[other] // 3]
+    agree = np.einsum("nk,nk->n", mine, theirs)
+    near = np.abs(agree) > np.cos(np.deg2rad(crease))
+    total = np.zeros((len(order), 3), np.float32)
+    np.add.at(total, order[own[near]], theirs[near] * np.sign(agree[near])[:, None])
+    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+    return replace(mesh, normals=total.reshape(-1, 3, 3))
 
 
 def concat(meshes: Iterable[Mesh]) -> Mesh:
@@ -147,8 +193,9 @@ def quads(
     label: int,
     params: ArrayLike = (),
     lamp: int = -1,
+    normals: ArrayLike | None = None,
 ) -> Mesh:
-    """Two triangles per quad; points [N, 4, 3] and uv [N, 4, 2] in order around it."""
+    """Two triangles per quad; points, normals [N, 4, 3] and uv [N, 4, 2] in order around it."""
     p = np.asarray(points, np.float32).reshape(-1, 4, 3)
     t = np.asarray(uv, np.float32).reshape(-1, 4, 2)
     order = [0, 1, 2, 0, 2, 3]
@@ -161,207 +208,5 @@ def quads(
         label,
         np.repeat(params, 2, axis=0),
         lamp,
+        None if normals is None else np.asarray(normals)[:, order].reshape(-1, 3, 3),
     )
-
-
-def panel(
-    origin: ArrayLike,
-    along: ArrayLike,
-    up: ArrayLike,
-    material: Material,
-    colour: ArrayLike,
-    label: int,
-    params: ArrayLike = (),
-    lamp: int = -1,
-) -> Mesh:
-    """One rectangle from a corner and its two sides; uv in metres along the sides."""
-    o, a, b = (np.asarray(x, np.float64) for x in (origin, along, up))
-    w, h = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    points = np.stack([o, o + a, o + a + b, o + b])[None]
-    uv = [[[0, 0], [w, 0], [w, h], [0, h]]]
-    return quads(points, uv, material, colour, label, params, lamp)
-
-
-# corner signs around each of a box's faces, and the two axes that are its surface coordinates
-_BOX_FACES = (
-    ([(1, -1, -1), (1, 1, -1), (1, 1, 1), (1, -1, 1)], (1, 2)),
-    ([(-1, 1, -1), (-1, -1, -1), (-1, -1, 1), (-1, 1, 1)], (1, 2)),
-    ([(1, 1, -1), (-1, 1, -1), (-1, 1, 1), (1, 1, 1)], (0, 2)),
-    ([(-1, -1, -1), (1, -1, -1), (1, -1, 1), (-1, -1, 1)], (0, 2)),
-    ([(-1, -1, 1), (1, -1, 1), (1, 1, 1), (-1, 1, 1)], (0, 1)),
-    ([(-1, 1, -1), (1, 1, -1), (1, -1, -1), (-1, -1, -1)], (0, 1)),
-)
-
-
-def box(
-    size: ArrayLike,
-    centre: ArrayLike,
-    material: Material,
-    colour: ArrayLike,
-    label: int,
-    params: ArrayLike = (),
-    lamp: int = -1,
-) -> Mesh:
-    """Axis-aligned box; uv are two of its coordinates."""
-    signs = np.array([face for face, _ in _BOX_FACES], np.float64)
-    points = signs * np.asarray(size, np.float64) / 2 + np.asarray(centre, np.float64)
-    uv = np.stack([points[k][:, list(axes)] for k, (_, axes) in enumerate(_BOX_FACES)])
-    return quads(points, uv, material, colour, label, params, lamp)
-
-
-def ribbon(
-    left: ArrayLike,
-    right: ArrayLike,
-    material: Material,
-    colour: ArrayLike,
-    label: int,
-    params: ArrayLike = (),
-) -> Mesh:
-    """Surface between two polylines [P, 3]; u = distance along, v = distance from the right."""
-    a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
-    middle = (a + b) / 2
-    s = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(middle, axis=0), axis=1))])
-    width = np.linalg.norm(a - b, axis=1)
-    uv_a, uv_b = np.stack([s, width], 1), np.stack([s, 0 * s], 1)
-    points = np.stack([b[:-1], b[1:], a[1:], a[:-1]], axis=1)
-    uv = np.stack([uv_b[:-1], uv_b[1:], uv_a[1:], uv_a[:-1]], axis=1)
-    return quads(points, uv, material, colour, label, params)
-
-
-def wall(
-    line: ArrayLike,
-    bottom: float,
-    top: float,
-    material: Material,
-    colour: ArrayLike,
-    label: int,
-    params: ArrayLike = (),
-) -> Mesh:
-    """Vertical surface over a polyline [P, 2]; uv = (distance along, height)."""
-    xy = np.asarray(line, np.float64)
-    low = np.column_stack([xy, np.full(len(xy), bottom)])
-    high = np.column_stack([xy, np.full(len(xy), top)])
-    s = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(xy, axis=0), axis=1))])
-    points = np.stack([low[:-1], low[1:], high[1:], high[:-1]], axis=1)
-    b, t = np.full(len(xy) - 1, bottom), np.full(len(xy) - 1, top)
-    uv = np.stack(
-        [
-            np.stack([s[:-1], b], 1),
-            np.stack([s[1:], b], 1),
-            np.stack([s[1:], t], 1),
-            np.stack([s[:-1], t], 1),
-        ],
-        axis=1,
-    )
-    return quads(points, uv, material, colour, label, params)
-
-
-def floor(
-    outline: ArrayLike,
-    z: float,
-    material: Material,
-    colour: ArrayLike,
-    label: int,
-    params: ArrayLike = (),
-) -> Mesh:
-    """Horizontal polygon [P, 2], not necessarily convex; uv = map x, y."""
-    import shapely
-
-    polygon = shapely.make_valid(shapely.Polygon(np.asarray(outline, np.float64)))
-    pieces = shapely.constrained_delaunay_triangles(polygon).geoms
-    xy = np.array([np.asarray(piece.exterior.coords)[:3] for piece in pieces]).reshape(-1, 3, 2)
-    points = np.concatenate([xy, np.full((*xy.shape[:2], 1), z)], axis=2)
-    return triangles(points, xy, material, colour, label, params)
-
-
-def loft(
-    sections: Sequence[ArrayLike],
-    material: Material,
-    colour: ArrayLike,
-    label: int,
-    params: ArrayLike = (),
-    capped: bool = True,
-) -> Mesh:
-    """Skin over closed sections [P, 3] of equal count, with caps; uv = the first and last axis."""
-    rings = np.stack([np.asarray(s, np.float64) for s in sections])  # [S, P, 3]
-    following = np.roll(rings, -1, axis=1)
-    points = np.stack([rings[:-1], following[:-1], following[1:], rings[1:]], axis=2)
-    points = points.reshape(-1, 4, 3)
-    parts = [quads(points, points[..., [0, 2]], material, colour, label, params)]
-    if capped:
-        for ring in (rings[0][::-1], rings[-1]):
-            centre = np.broadcast_to(ring.mean(0), ring.shape)
-            fan = np.stack([centre, ring, np.roll(ring, -1, axis=0)], axis=1)
-            parts.append(triangles(fan, fan[..., [0, 2]], material, colour, label, params))
-    return concat(parts)
-
-
-def tube(
-    start: ArrayLike,
-    end: ArrayLike,
-    radius: float,
-    material: Material,
-    colour: ArrayLike,
-    label: int,
-    end_radius: float | None = None,
-    sides: int = 6,
-    lamp: int = -1,
-) -> Mesh:
-    """Cylinder or cone frustum between two points, without caps at pointed ends."""
-    a, b = np.asarray(start, np.float64), np.asarray(end, np.float64)
-    axis = b - a
-    length = max(float(np.linalg.norm(axis)), 1e-9)
-    axis = axis / length
-    side = np.cross(axis, [1.0, 0, 0] if abs(axis[0]) < 0.9 else [0, 1.0, 0])
-    side /= np.linalg.norm(side)
-    other = np.cross(axis, side)
-    angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
-    circle = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * other
-    far = radius if end_radius is None else end_radius
-    rings = [a + radius * circle, b + far * circle]
-    low, high = rings
-    points = np.stack([low, np.roll(low, -1, 0), np.roll(high, -1, 0), high], axis=1)
-    u0 = angle * radius
-    u1 = (angle + 2 * np.pi / sides) * radius
-    zero, full = np.zeros(sides), np.full(sides, length)
-    uv = np.stack(
-        [
-            np.stack([u0, zero], 1),
-            np.stack([u1, zero], 1),
-            np.stack([u1, full], 1),
-            np.stack([u0, full], 1),
-        ],
-        axis=1,
-    )
-    parts = [quads(points, uv, material, colour, label, lamp=lamp)]
-    for ring, centre, size in ((low[::-1], a, radius), (high, b, far)):
-        if size > 0.02:
-            fan = np.stack([np.broadcast_to(centre, ring.shape), ring, np.roll(ring, -1, 0)], 1)
-            flat = np.stack([(fan - centre) @ side, (fan - centre) @ other], axis=-1)
-            parts.append(triangles(fan, flat, material, colour, label, lamp=lamp))
-    return concat(parts)
-
-
-@cache
-def _sphere(rings: int) -> NDArray[np.float64]:
-    """Triangles [F, 3, 3] of the unit sphere, by latitude and longitude."""
-    latitude = np.linspace(-np.pi / 2, np.pi / 2, rings + 1)
-    longitude = np.linspace(0, 2 * np.pi, 2 * rings + 1)
-    up, around = np.meshgrid(latitude, longitude, indexing="ij")
-    grid = np.stack([np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)], -1)
-    a, b, c, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]
-    lower, upper = np.stack([a, b, c], 2)[1:], np.stack([a, c, d], 2)[:-1]  # none at the poles
-    return np.concatenate([lower.reshape(-1, 3, 3), upper.reshape(-1, 3, 3)])
-
-
-def ball(
-    radii: ArrayLike,
-    centre: ArrayLike,
-    material: Material,
-    colour: ArrayLike,
-    label: int,
-    rings: int = 4,
-) -> Mesh:
-    """Ellipsoid with half axes ``radii``; 4 rings are 48 triangles."""
-    points = _sphere(rings) * np.asarray(radii, np.float64) + np.asarray(centre)
-    return triangles(points, points[..., :2] + points[..., 2:], material, colour, label)

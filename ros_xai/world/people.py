@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ros_xai.world.mesh import BICYCLIST, PEDESTRIAN, Material, Mesh, ball, concat, quads, tube
+from ros_xai.world.mesh import BICYCLIST, PEDESTRIAN, Material, Mesh, concat, quads
+from ros_xai.world.shapes import ball, tube
 
 if TYPE_CHECKING:
     from numpy.random import Generator

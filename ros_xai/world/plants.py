@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ros_xai.world.mesh import TREE, Material, Mesh, ball, box, concat, triangles, tube
+from ros_xai.world.mesh import TREE, Material, Mesh, concat, triangles
+from ros_xai.world.shapes import ball, box, tube
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -25,14 +26,24 @@ _BARK = np.array([0.10, 0.075, 0.055])
 
 
 def leaves(
-    rng: Generator, centres: NDArray[np.float64], size: float, colour: NDArray[np.float64]
+    rng: Generator,
+    centres: NDArray[np.float64],
+    outward: NDArray[np.float64],
+    size: float,
+    colour: NDArray[np.float64],
 ) -> Mesh:
-    """One randomly turned triangle per centre [N, 3]; ``size`` its edge in metres."""
+    """One randomly turned triangle per centre [N, 3]; ``size`` its edge in metres.
+
+    They take light like the crown they make up, whose normals are about ``outward`` [N, 3].
+    """
     count = len(centres)
     corners = centres[:, None] + rng.normal(0, size * 0.55, (count, 3, 3))
     shade = colour * rng.uniform(0.55, 1.45, (count, 1))
     uv = corners[..., :2] + corners[..., 2:]
-    return triangles(corners, uv, Material.LEAF, shade, TREE)
+    normals = outward + rng.normal(0, 0.35, (count, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    normals = np.repeat(normals[:, None], 3, axis=1)
+    return triangles(corners, uv, Material.LEAF, shade, TREE, normals=normals)
 
 
 def broadleaf(rng: Generator, height: float, density: int = 150) -> Mesh:
@@ -79,7 +90,7 @@ def broadleaf(rng: Generator, height: float, density: int = 150) -> Mesh:
         direction = rng.normal(size=(density, 3))
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         shell = centre + direction * radius * rng.uniform(0.7, 1.1, (density, 1)) * [1, 1, 0.85]
-        parts.append(leaves(rng, shell, 2.8 / density**0.5, colour))
+        parts.append(leaves(rng, shell, direction, 2.8 / density**0.5, colour))
     return concat(parts)
 
 
@@ -100,7 +111,7 @@ def conifer(rng: Generator, height: float) -> Mesh:
         sides=9,
     )
     trunk = tube((0, 0, -0.1), (0, 0, 0.15 * height), 0.02 * height, Material.BARK, _BARK, TREE)
-    return concat([trunk, cone, leaves(rng, points, 0.42, colour)])
+    return concat([trunk, cone, leaves(rng, points, points * [1, 1, 0.02], 0.42, colour)])
 
 
 def bare(rng: Generator, height: float) -> Mesh:
@@ -186,4 +197,5 @@ def hedge(rng: Generator, length: float, height: float, depth: float) -> Mesh:
     )
     top = rng.random(count) < 0.3
     points[top, 1], points[top, 2] = rng.uniform(-0.5, 0.5, top.sum()) * depth, height
-    return concat([core, leaves(rng, points, 0.16, colour)])
+    outward = np.column_stack([0 * points[:, 0], points[:, 1] * 3, top + 0.3])
+    return concat([core, leaves(rng, points, outward, 0.16, colour)])

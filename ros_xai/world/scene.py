@@ -11,10 +11,11 @@ import numpy as np
 from ros_xai.core.geometry import pose, rotation_z
 from ros_xai.world import furniture, plants
 from ros_xai.world.buildings import building, style
-from ros_xai.world.mesh import PAVEMENT, TREE, Material, Mesh, concat, panel
+from ros_xai.world.mesh import PAVEMENT, TREE, Material, Mesh, concat
 from ros_xai.world.people import Looks, cyclist, looks, pedestrian
 from ros_xai.world.rays import Surface
 from ros_xai.world.road_map import Lane, RoadMap, along, arc_length, offset, strip
+from ros_xai.world.shapes import panel
 from ros_xai.world.streets import KERB, ground
 from ros_xai.world.traffic import BRAKE, LEFT, LIGHT_STATES, RIGHT, Traffic
 from ros_xai.world.vehicles import LAMPS, vehicle

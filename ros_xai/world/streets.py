@@ -6,19 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ros_xai.world.mesh import (
-    PAVEMENT,
-    ROAD,
-    TREE,
-    Material,
-    Mesh,
-    concat,
-    floor,
-    panel,
-    ribbon,
-    wall,
-)
+from ros_xai.world.mesh import PAVEMENT, ROAD, TREE, Material, Mesh, concat
 from ros_xai.world.road_map import Lane, RoadMap, offset
+from ros_xai.world.shapes import floor, panel, ribbon, wall
 
 if TYPE_CHECKING:
     from numpy.random import Generator

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ros_xai.world.mesh import CAR, Material, Mesh, box, concat, loft, quads, tube
+from ros_xai.world.mesh import CAR, Material, Mesh, concat, quads
+from ros_xai.world.shapes import box, loft, tube
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -110,7 +111,8 @@ def _car(shape: str, length: float, width: float, height: float) -> Mesh:
             (-0.8 * x, low),
         ]
     )
-    parts = [_extruded(profile, width, bevel=0.09)]
+    seams = (1.0, -0.17 * length, 0.04 * length, 0.235 * length, belt)
+    parts = [_extruded(profile, width, 0.09, seams)]
     parts += _cabin(length, width, height, belt, _SHAPES[shape])
     radius = 0.30 if height < 1.6 else 0.34
     parts += _wheels(width, radius, (-0.30 * length, 0.315 * length))
@@ -119,7 +121,9 @@ def _car(shape: str, length: float, width: float, height: float) -> Mesh:
     return concat(parts)
 
 
-def _extruded(profile: NDArray[np.float64], width: float, bevel: float) -> Mesh:
+def _extruded(
+    profile: NDArray[np.float64], width: float, bevel: float, seams: tuple[float, ...] = ()
+) -> Mesh:
     """Side profile [P, 2] (x, z) swept across the width, its outer edges rounded."""
     centre = profile.mean(axis=0)
     extent = np.ptp(profile, axis=0)
@@ -135,7 +139,7 @@ def _extruded(profile: NDArray[np.float64], width: float, bevel: float) -> Mesh:
         scale = 1 - inset * bevel / (extent / 2)
         xz = centre + (profile - centre) * np.maximum(scale, 0.8)
         sections.append(np.column_stack([xz[:, 0], np.full(len(xz), y * width), xz[:, 1]]))
-    return loft(sections, Material.PAINT, _BARE, CAR)
+    return loft(sections, Material.PAINT, _BARE, CAR, seams)
 
 
 def _cabin(
