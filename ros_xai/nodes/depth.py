@@ -168,9 +168,15 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
 
     def _listen_to_transforms(self) -> None:
         # Kept over clean-ups: the distribution's listener cannot be ended before its node.
-        if LIVE_TF and self._transforms is None:
-            self._transforms = tf2_ros.Buffer()
-            self._transform_listener = tf2_ros.TransformListener(self._transforms, self)
+        if not LIVE_TF or self._transforms is not None:
+            return
+        buffer = tf2_ros.Buffer()
+        try:
+            self._transform_listener = tf2_ros.TransformListener(buffer, self)
+        except RuntimeError as error:
+            self.get_logger().warning(str(error))
+        else:
+            self._transforms = buffer
 
     # Work, in the worker's thread
 
@@ -228,11 +234,11 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
             return np.reshape(config.T_camera_lidar, (4, 4))
         if camera_frame == lidar_frame:
             return np.eye(4)
-        if not LIVE_TF:
+        if self._transforms is None:
             raise MessageError(
                 "bad_transform",
-                f"no transform from {lidar_frame!r} to {camera_frame!r}: tf2_msgs is not "
-                "installed; set the parameter T_camera_lidar (16 numbers, row-major)",
+                f"no transform from {lidar_frame!r} to {camera_frame!r}: /tf_static needs "
+                "tf2_msgs; install it, or set the parameter T_camera_lidar (16 numbers, row-major)",
             )
         try:
             found = self._transforms.lookup_transform(camera_frame, lidar_frame, Time())

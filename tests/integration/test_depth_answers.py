@@ -10,6 +10,7 @@ from lifecycle_msgs.msg import State
 from rclpy.parameter import Parameter
 
 from ros_xai.nodes import depth as depth_module
+from ros_xai.nodes.depth import DepthNode
 from ros_xai.ros import images, pointclouds
 from ros_xai.ros.equivalents import tf2_ros
 
@@ -172,6 +173,17 @@ def test_without_a_transform_the_image_is_dropped_with_what_to_do(drive, monkeyp
     assert d.answers() == [200]
 
 
+def test_a_broken_tf_does_not_keep_the_node_from_using_its_parameter(drive, monkeypatch):
+    def broken(buffer, node):
+        raise RuntimeError("/tf_static needs the package tf2_msgs")
+
+    monkeypatch.setattr(depth_module, "LIVE_TF", True)
+    monkeypatch.setattr(depth_module.tf2_ros, "TransformListener", broken)
+    d = drive()
+    d.frame(100)
+    assert d.answers() == [100]
+
+
 def test_transforms_of_tf_are_used_where_there_is_tf(drive, monkeypatch):
     buffer = tf2_ros.Buffer()
     monkeypatch.setattr(depth_module, "tf2_ros", tf2_ros)
@@ -208,14 +220,12 @@ def test_a_bag_that_starts_again_is_answered_again(drive):
     assert not d.node.drops
 
 
-def test_missing_weights_leave_an_unconfigured_node_that_recovers(drive, ros_context):
-    from ros_xai.nodes.depth import DepthNode
-
+def test_missing_weights_leave_an_unconfigured_node_that_recovers(ros_context):
     node = DepthNode(
         context=ros_context, parameter_overrides=[Parameter("weights", value="none.safetensors")]
     )
     assert node._state_machine.current_state[0] == State.PRIMARY_STATE_UNCONFIGURED
-    assert "none.safetensors" in node._failure
+    assert node._failure.startswith("cannot configure: FileNotFoundError: no none.")
     node.set_parameters([Parameter("weights", value="")])
     node.trigger_configure()
     assert node._state_machine.current_state[0] == State.PRIMARY_STATE_INACTIVE
