@@ -106,7 +106,11 @@ def demo(
 def _replay(plan: replaying.Plan, kinds: list[replaying.NodeKind]) -> None:
     with RichProgress() as progress:
         replaying.run(plan, kinds, progress)
-    _conclude(Results(plan.out))
+    results = Results(plan.out)
+    _conclude(results)
+    if stopped := results.run["stopped"]:
+        typer.echo(f"error: stopped before the end: {stopped}", err=True)
+        raise typer.Exit(1)
 
 
 def _conclude(results: Results) -> None:

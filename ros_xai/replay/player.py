@@ -15,6 +15,8 @@ from rosgraph_msgs.msg import Clock
 
 from ros_xai.replay.bag import Record, Topic
 
+CLOCK = "/clock"
+
 
 class Player(Node):
     """One publisher per topic whose message package is installed, and /clock.
@@ -35,11 +37,11 @@ class Player(Node):
                 self._by_topic[topic.name] = self.create_publisher(
                     message_type, topic.name, _qos(topic.latched)
                 )
-        self._clock_publisher = self.create_publisher(Clock, "/clock", _qos(latched=False))
+        self._clock_publisher = self.create_publisher(Clock, CLOCK, _qos(latched=False))
 
     def listeners(self, topic: str) -> int:
         """Subscriptions that are matched with the topic's publisher."""
-        publisher = self._by_topic.get(topic)
+        publisher = self._clock_publisher if topic == CLOCK else self._by_topic.get(topic)
         return publisher.get_subscription_count() if publisher else 0
 
     def tell_time(self, clock_ns: int) -> None:

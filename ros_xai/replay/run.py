@@ -194,7 +194,7 @@ def _description(
         "recorded": outcome.recorded,
         "lost": outcome.lost,
         "unplayable": outcome.unplayable,
-        "interrupted": outcome.interrupted,
+        "stopped": outcome.stopped,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": _versions(),
@@ -203,7 +203,8 @@ def _description(
 
 def _timing(outcome: Outcome, answer: str | None) -> dict[str, Any]:
     """Per answered frame: time from the image's being played to the answer's being recorded."""
-    sent = {frame.stamp_ns: frame for frame in outcome.frames}
+    # Of images with one stamp the first counts: nodes drop the others as duplicates.
+    sent = {frame.stamp_ns: frame for frame in reversed(outcome.frames)}
     answers = [
         {
             "stamp_ns": arrival.stamp_ns,

@@ -20,7 +20,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 from ros_xai.replay.bag import Bag, Record
-from ros_xai.replay.player import Player, stamp_of
+from ros_xai.replay.player import CLOCK, Player, stamp_of
 from ros_xai.replay.recorder import Arrival, Recorder
 from ros_xai.world.bag_writer import BagWriter
 
@@ -29,11 +29,16 @@ HOUSEKEEPING = ("/rosout", "/parameter_events")
 CLOCK_PERIOD_S = 0.025  # ros2 bag play's default of 40 Hz
 TF = "tf2_msgs/msg/TFMessage"  # taken by tf2, whose callbacks nobody counts
 LAST_MESSAGES_S = 1.0  # what a node in real time has not taken by then was overwritten in its queue
+MAX_STALLS = 3  # in a row, after which the nodes count as hanging
 UNANSWERED = "answers"  # key of `Outcome.lost`: a wait for answers that ended without them
 
 
 class ReplayError(RuntimeError):
     """A replay that cannot start, with what to check."""
+
+
+class _Stalled(Exception):
+    """The nodes hang."""
 
 
 class ReplayNode(Protocol):
@@ -80,7 +85,7 @@ class Sent(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What a replay saw: plain counts and times, no figures yet."""
+    """What a replay saw: plain counts and times; why it was stopped, if it was."""
 
     sent: dict[str, int]
     unplayable: list[str]
@@ -90,7 +95,7 @@ class Outcome:
     frames: list[Sent]
     arrivals: list[Arrival]
     wall_s: float
-    interrupted: bool
+    stopped: str
 
 
 class Session:
@@ -111,11 +116,13 @@ class Session:
     ) -> None:
         self.bag, self.nodes, self.watched, self.pace = bag, nodes, watched, pace
         self._out, self._context = out, context
-        self._clock_ns = 0
+        self._clock_ns: int | None = None
         self._due: list[dict[str, int]] = []  # per node and topic it takes: messages by now
         self._lost: Counter[str] = Counter()
+        self._unrecorded: Counter[str] = Counter()  # answers that were lost on their way
+        self._stalls = 0  # waits in a row in which the nodes did not come to rest
         self._frames: list[Sent] = []
-        self._interrupted = False
+        self._stopped = ""
 
     def run(self, seen: Callable[[], None] = lambda: None) -> Outcome:
         """Play all messages; `seen` is called after each."""
@@ -129,24 +136,27 @@ class Session:
                 for publisher in node.publishers
                 if publisher.topic_name not in HOUSEKEEPING
             ]
-            self._recorder = Recorder(outputs, writer, lambda: self._clock_ns, self._context)
+            self._recorder = Recorder(outputs, writer, lambda: self._clock_ns or 0, self._context)
             stack.callback(self._recorder.destroy_node)
             stack.enter_context(spinning([*self.nodes, self._recorder], self._context))
-            self._connect()
+            self._connect(outputs)
             started = time.perf_counter()
             try:
                 for record in self.bag.records():
                     self._step(record)
                     seen()
+            # What was recorded so far is kept and judged.
             except KeyboardInterrupt:
-                self._interrupted = True  # what was recorded so far is kept and judged
+                self._stopped = "interrupted"
+            except _Stalled as stalled:
+                self._stopped = str(stalled)
             for topic in self.bag.topics:
                 self._await_taken(topic, LAST_MESSAGES_S)
             self._await_answers()
             return self._outcome(time.perf_counter() - started)
 
-    def _connect(self) -> None:
-        """Wait until the nodes' subscriptions are matched with what will be played."""
+    def _connect(self, outputs: Sequence[Any]) -> None:
+        """Wait until all publishers and subscriptions have found each other."""
         played = {name for name, topic in self.bag.topics.items() if topic.type != TF}
         played -= set(self._player.unplayable)
         for node in self.nodes:
@@ -154,13 +164,19 @@ class Session:
             self._due.append({topic: node.received[topic] for topic in topics})
         needed = Counter(topic for topics in self._due for topic in topics)
 
+        self._clocks = [
+            clock for node in self.nodes if (clock := node.get_clock()).ros_time_is_active
+        ]
+        needed[CLOCK] = len(self._clocks)
+
         def unmatched() -> list[str]:
-            return [t for t, count in needed.items() if self._player.listeners(t) < count]
+            unheard = [o.topic_name for o in outputs if not o.get_subscription_count()]
+            return unheard + [t for t, n in needed.items() if self._player.listeners(t) < n]
 
         if not self._wait(lambda: not unmatched(), self.pace.discovery_s):
             raise ReplayError(
                 f"nobody took up {', '.join(unmatched())} within {self.pace.discovery_s:g} s: "
-                "expected the nodes' subscriptions to match a reliable, volatile publisher"
+                "expected subscriptions that match a reliable, volatile publisher"
             )
 
     def _step(self, record: Record) -> None:
@@ -183,15 +199,16 @@ class Session:
             return
         self._clock_ns = clock_ns
         self._player.tell_time(clock_ns)
-        if self.pace.lockstep:
-            clocks = [node.get_clock() for node in self.nodes]
-            self._wait(lambda: all(c.now().nanoseconds == clock_ns for c in clocks), 1.0)
+        if self.pace.lockstep and not self._wait(
+            lambda: all(clock.now().nanoseconds == clock_ns for clock in self._clocks),
+            self.pace.lost_after_s,
+        ):
+            self._lost[CLOCK] += 1
 
     def _sleep_until(self, log_ns: int) -> None:
         """Let the clock run on, at the replay's rate, to the time of the next message."""
-        now = time.perf_counter()
-        if not self._clock_ns:
-            self._wall_start, self._log_start = now, log_ns
+        if self._clock_ns is None:
+            self._wall_start, self._log_start = time.perf_counter(), log_ns
         due = self._wall_start + (log_ns - self._log_start) / 1e9 / self.pace.rate
         while (left := due - time.perf_counter()) > 0:
             time.sleep(min(left, CLOCK_PERIOD_S))
@@ -210,16 +227,25 @@ class Session:
 
     def _await_answers(self) -> None:
         """Wait until the nodes have answered and the answers are recorded."""
-        if not self._wait(self._quiet, self.pace.lost_after_s):
+        if self._wait(lambda: self._idle() and not self._missing(), self.pace.lost_after_s):
+            self._stalls = 0
+        elif self._idle():
+            self._lost += self._missing()
+            self._unrecorded += self._missing()
+        else:
             self._lost[UNANSWERED] += 1
+            self._stalls += 1
+            if self._stalls == MAX_STALLS and not self._stopped:
+                waited = self._stalls * self.pace.lost_after_s
+                raise _Stalled(f"the nodes did not come to rest for {waited:g} s; see their log")
 
-    def _quiet(self) -> bool:
-        """Whether every node is idle and all that was published is recorded."""
-        return all(node.idle() for node in self.nodes) and all(
-            self._recorder.received[topic] >= count
-            for node in self.nodes
-            for topic, count in list(node.published.items())
-        )
+    def _idle(self) -> bool:
+        return all(node.idle() for node in self.nodes)
+
+    def _missing(self) -> Counter[str]:
+        """Answers that were published and have not been recorded, by topic."""
+        published = sum((Counter(node.published) for node in self.nodes), Counter())
+        return published - self._recorder.received - self._unrecorded
 
     def _wait(self, done: Callable[[], bool], at_most_s: float) -> bool:
         deadline = time.perf_counter() + at_most_s
@@ -249,7 +275,7 @@ class Session:
             frames=self._frames,
             arrivals=list(self._recorder.arrivals),
             wall_s=wall_s,
-            interrupted=self._interrupted,
+            stopped=self._stopped,
         )
 
 

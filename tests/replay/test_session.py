@@ -180,15 +180,32 @@ def test_an_answer_that_never_comes_ends_the_wait(
     release = threading.Event()
 
     def hang(index: int) -> bool:
-        return release.wait(0.3) or True
+        return release.wait(2.0) or True
 
     node = echo(hang)
     pace = Pace(lockstep=True, lost_after_s=0.1)
-    session = Session(Bag(drive), [node], None, tmp_path / "outputs.mcap", pace, ros_context)
-    outcome = session.run(seen=lambda: None)
+    out = tmp_path / "outputs.mcap"
+    outcome = Session(Bag(drive), [node], None, out, pace, ros_context).run()
     release.set()
-    assert outcome.lost[UNANSWERED] >= 1
-    assert outcome.sent["/camera/image"] == 10
+    assert outcome.lost[UNANSWERED] >= 3
+    assert "did not come to rest for 0.3 s" in outcome.stopped
+    assert outcome.sent["/camera/image"] < 10
+
+
+def test_an_answer_that_is_lost_on_its_way_is_waited_for_once(
+    drive: Path, tmp_path: Path, echo: Callable[..., Echo], ros_context: Any
+) -> None:
+    def claim(index: int) -> bool:
+        node.published["/echo/answer"] += index == 4  # one that was never sent
+        return True
+
+    node = echo(claim)
+    pace = Pace(lockstep=True, lost_after_s=0.3)
+    out = tmp_path / "outputs.mcap"
+    outcome = Session(Bag(drive), [node], None, out, pace, ros_context).run()
+    assert outcome.lost == {"/echo/answer": 1}
+    assert not outcome.stopped
+    assert len(answers(out)) == 10
 
 
 def test_rate_scales_the_time_between_messages(
@@ -213,7 +230,7 @@ def test_an_interrupted_replay_keeps_what_it_has(
     out = tmp_path / "outputs.mcap"
     session = Session(Bag(drive), [node], "/camera/image", out, Pace(lockstep=True), ros_context)
     outcome = session.run(interrupt)
-    assert outcome.interrupted
+    assert outcome.stopped == "interrupted"
     assert [data for _, _, data in answers(out)] == [data for _, data in images(drive)[:4]]
 
 

@@ -172,8 +172,14 @@ def test_same_calls_give_the_same_bytes_and_an_mcap_summary(tmp_path: Path) -> N
     second = written(tmp_path / "b", write)
     assert first.read_bytes() == second.read_bytes()
     with first.open("rb") as file:
-        summary = make_reader(file).get_summary()
+        reader = make_reader(file, validate_crcs=True)
+        summary = reader.get_summary()
+        assert [m.log_time - STAMP for _, _, m in reader.iter_messages()] == [0, 1, 2]
+        assert reader.get_header().profile == "ros2"
     assert summary is not None
+    (schema,), (channel,) = summary.schemas.values(), summary.channels.values()
+    assert (schema.name, schema.encoding) == ("sensor_msgs/msg/Image", "ros2msg")
+    assert channel.message_encoding == "cdr"
     assert summary.statistics.message_count == 3
     assert summary.statistics.message_start_time == STAMP
 

@@ -1,0 +1,50 @@
+"""`ros_xai bag` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+
+from ros_xai.cli import app
+
+
+def test_info_lists_topics_and_findings(drive: Path) -> None:
+    result = CliRunner().invoke(app, ["bag", "info", str(drive)])
+    assert result.exit_code == 0
+    assert "/lidar/points" in result.output
+    assert "41 messages" in result.output
+
+    as_json = CliRunner().invoke(app, ["bag", "info", str(drive), "--json"])
+    found = json.loads(as_json.stdout)
+    assert found["messages"] == 41
+    image = next(topic for topic in found["topics"] if topic["topic"] == "/camera/image")
+    assert (image["messages"], image["missing"], image["corrupt"]) == (10, 0, 0)
+    assert image["rate_hz"] == pytest.approx(10)
+
+
+def test_info_of_a_bag_without_its_end_is_no_failure(drive: Path) -> None:
+    content = drive.read_bytes()
+    drive.write_bytes(content[:-100])
+    result = CliRunner().invoke(app, ["bag", "info", str(drive)])
+    assert result.exit_code == 0
+    assert "41 messages" in result.output
+    assert "damaged: drive.mcap breaks off" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["info", "nowhere.mcap"], 1, "no bag at nowhere.mcap"),
+        (["from-kitti", "nowhere", "out.mcap"], 1, "nowhere is not a KITTI clip"),
+        (["from-kitti", "nowhere", "out.mcap", "--rings", "top"], 2, "56,40,24,8; got top"),
+    ],
+)
+def test_wrong_commands_say_what_is_wrong(arguments: list[str], code: int, message: str) -> None:
+    result = CliRunner().invoke(app, ["bag", *arguments])
+    assert result.exit_code == code
+    assert message in " ".join(result.output.split())
