@@ -269,7 +269,9 @@ def _coloured_points(
     depth: NDArray[np.float32], rgb: NDArray[np.uint8], camera: Camera, stride: int, header: Any
 ) -> PointCloud2:
     """Points of the known depths, with colours packed in a float as RViz and PCL expect them."""
-    points = back_project(depth, camera.intrinsics)[::stride, ::stride].reshape(-1, 3)
+    intrinsics = camera.intrinsics
+    intrinsics[:2] /= stride  # of an image of every n-th pixel, the first one included
+    points = back_project(depth[::stride, ::stride], intrinsics).reshape(-1, 3)
     r, g, b = rgb[::stride, ::stride].reshape(-1, 3).astype(np.uint32).T
     known = np.isfinite(points[:, 2])
     packed = (r << 16 | g << 8 | b)[known].view(np.float32)

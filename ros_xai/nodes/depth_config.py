@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ros_xai.depth.estimator import MAX_PIXELS
-from ros_xai.ros.lifecycle import NodeConfig
+from ros_xai.depth.estimator import MAX_PIXELS, EngineName
 from ros_xai.ros.pairing import PairingTimes
-from ros_xai.ros.parameters import parameter
+from ros_xai.ros.parameters import NodeConfig, parameter
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class DepthConfig(NodeConfig):
     weights: str = parameter(
         "", "a .safetensors file with its card beside; empty: the shipped network", reload=True
     )
-    engine: str = parameter(
+    engine: EngineName = parameter(
         "torch",
         "what runs the network",
         choices=("torch", "onnxruntime", "openvino"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -21,34 +20,13 @@ from rclpy.lifecycle import (
 from rclpy.qos import QoSProfile
 
 from ros_xai.ros import qos
-from ros_xai.ros.diagnostics import Finding, Limits, Monitor, to_latency, to_status
-from ros_xai.ros.parameters import Parameters, parameter
+from ros_xai.ros.diagnostics import Finding, Monitor, to_latency, to_status
+from ros_xai.ros.parameters import NodeConfig, Parameters
 from ros_xai.ros.pipeline import Arrival, Frame, Pipeline
 
 SUCCESS, ERROR = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.ERROR
 # Long enough for a frame in work to end, short enough for a stop by SIGINT within 2 s.
 _STOP_S = 1.0
-
-
-@dataclass(frozen=True)
-class NodeConfig:
-    """The parameters that all perception nodes share."""
-
-    autostart: bool = parameter(
-        True, "configure and activate by itself when created", read_only=True
-    )
-    latency_tolerance_ms: float = parameter(
-        100.0, "a frame that takes longer is a WARN in /diagnostics, ms", bounds=(1.0, 1e5)
-    )
-    latency_error_after: float = parameter(
-        2.0, "slower than the tolerance for this long is an ERROR, s", bounds=(0.0, 1e4)
-    )
-    input_timeout: float = parameter(2.0, "no input for this long is STALE, s", bounds=(0.1, 1e4))
-
-    @property
-    def limits(self) -> Limits:
-        """When the node is unwell."""
-        return Limits(self.latency_tolerance_ms, self.latency_error_after, self.input_timeout)
 
 
 C = TypeVar("C", bound=NodeConfig)

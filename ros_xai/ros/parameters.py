@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ros_xai.core.config import ConfigError, from_mapping
+from ros_xai.ros.diagnostics import Limits
 
 C = TypeVar("C")
 
@@ -51,6 +52,27 @@ def parameter(
         "reload": reload,
     }
     return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeConfig:
+    """The parameters that all perception nodes share."""
+
+    autostart: bool = parameter(
+        True, "configure and activate by itself when created", read_only=True
+    )
+    latency_tolerance_ms: float = parameter(
+        100.0, "a frame that takes longer is a WARN in /diagnostics, ms", bounds=(1.0, 1e5)
+    )
+    latency_error_after: float = parameter(
+        2.0, "slower than the tolerance for this long is an ERROR, s", bounds=(0.0, 1e4)
+    )
+    input_timeout: float = parameter(2.0, "no input for this long is STALE, s", bounds=(0.1, 1e4))
+
+    @property
+    def limits(self) -> Limits:
+        """When the node is unwell."""
+        return Limits(self.latency_tolerance_ms, self.latency_error_after, self.input_timeout)
 
 
 class Parameters(Generic[C]):
@@ -142,6 +164,7 @@ def markdown_table(config_class: type[Any]) -> str:
     for field in dataclasses.fields(config_class):
         meta = field.metadata
         kind = str(field.type).replace("tuple[", "list of ").removesuffix(", ...]")
+        kind = "str" if meta["choices"] else kind  # the choices say more than the alias's name
         low_high = f"{meta['bounds'][0]:g} to {meta['bounds'][1]:g}" if meta["bounds"] else ""
         allowed = ", ".join(meta["choices"]) or low_high
         change = "at start" if meta["read_only"] else "unconfigured" if meta["reload"] else "live"

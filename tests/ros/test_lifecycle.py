@@ -16,8 +16,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 
 from ros_xai.ros.errors import MessageError
-from ros_xai.ros.lifecycle import NodeConfig, PerceptionNode
-from ros_xai.ros.parameters import parameter
+from ros_xai.ros.lifecycle import PerceptionNode
+from ros_xai.ros.parameters import NodeConfig, parameter
 
 
 @dataclass(frozen=True)
