@@ -76,11 +76,8 @@ def info(
 
 
 def _print(path: Path, found: Scan) -> None:
-    console = Console()
-    console.print(
-        f"{path}: {found.messages} messages, {found.duration_s:.2f} s, sha256 {found.sha256[:16]}",
-        highlight=False,
-    )
+    counts = f"{found.messages} messages, {found.duration_s:.2f} s"
+    typer.echo(f"{path}: {counts}, sha256 {found.sha256[:16]}")
     table = Table("topic", "type", "messages", "Hz", "longest gap", "problems")
     for topic in found.topics:
         problems = ", ".join(f"{count} {name}" for name, count in topic.problems.items())
@@ -92,9 +89,9 @@ def _print(path: Path, found: Scan) -> None:
             "" if topic.longest_gap_s is None else f"{topic.longest_gap_s:.2f} s",
             problems.replace("_", " ") or "none",
         )
-    console.print(table)
+    Console().print(table)
     for damage in found.damages:
-        console.print(f"damaged: {damage}", highlight=False)
+        typer.echo(f"damaged: {damage}")
 
 
 def _failure(error: Exception) -> typer.Exit:

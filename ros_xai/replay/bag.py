@@ -94,7 +94,9 @@ class Bag:
                     yield record
             # A damaged file makes its reader raise anything; what came before stays good.
             except Exception as error:
-                where = "at its beginning" if last_ns is None else f"after {last_ns / 1e9:.3f} s"
+                where = "at its beginning"
+                if last_ns is not None:
+                    where = f"after the message recorded at {last_ns / 1e9:.3f} s"
                 self.damages.append(f"{source.path.name} breaks off {where}: {_text(error)}")
 
     def decode(self, record: Record) -> Any:

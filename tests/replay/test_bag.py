@@ -90,7 +90,7 @@ def test_an_mcap_file_that_is_cut_off_is_read_up_to_the_break(tmp_path: Path) ->
     read = list(bag.records())
     assert len(read) in (20, 40)
     assert read == whole[: len(read)]
-    assert bag.damages[0].startswith("bag.mcap breaks off after 0.000 s")
+    assert bag.damages[0].startswith("bag.mcap breaks off after the message recorded at 0.000 s")
 
 
 def test_a_damaged_chunk_ends_the_reading_and_is_named(tmp_path: Path) -> None:
