@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ros_xai.world.domains import Domain
+from ros_xai.world.lamps import glow, head_light, street_light
 from ros_xai.world.materials import Points, appearance
 from ros_xai.world.mesh import PAVEMENT, ROAD, Material
-from ros_xai.world.rays import Hits, Surface, occluded
+from ros_xai.world.rays import Hits, Surface, cast, occluded
+from ros_xai.world.sky import sky, sun_direction
 from ros_xai.world.textures import INDEX, sample
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_LAMP_STRENGTH = 5.0
-_HEADLIGHT = 260.0
-_STREET_LAMP = np.array([1.0, 0.72, 0.42], np.float32) * 26.0
 _GROUND = np.array([0.15, 0.14, 0.13], np.float32)
 
 
@@ -67,31 +66,6 @@ class Lighting:
     street_lamps: Floats
     contact: Contact
     headlights: Floats  # T_world_camera [4, 4] of the ego, whose headlights these are
-
-
-def sun_direction(domain: Domain) -> Floats:
-    """Unit vector [3] towards the sun, map frame."""
-    up, around = np.deg2rad([domain.sun_elevation, domain.sun_azimuth])
-    vector = [np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)]
-    return np.array(vector, np.float32)
-
-
-def sky(domain: Domain, directions: Floats, clouds: bool = True) -> Floats:
-    """Radiance [N, 3] of the sky along unit directions [N, 3]."""
-    up = np.clip(directions[:, 2:], 0, 1)
-    horizon, zenith = np.float32(domain.horizon), np.float32(domain.zenith)
-    colour = horizon + (zenith - horizon) * (1 - np.exp(-3.5 * up))
-    if clouds and domain.clouds > 0:
-        plane = directions[:, :2] / (up + 0.12) * np.float32(0.16)
-        footprint = np.full(len(up), 0.004, np.float32) / (up[:, 0] + 0.12)
-        kind = np.full(len(up), INDEX["clouds"], np.uint8)
-        density = sample(kind, plane, footprint)[:, :1]
-        cover = np.clip((density - 1.45 + domain.clouds * 0.9) * 2.2, 0, 1) * np.clip(up * 8, 0, 1)
-        white = (horizon.mean() * np.float32([1.05, 1.05, 1.05]) + horizon) / 2
-        colour = colour + 0.85 * cover * (white * (1.25 - 0.35 * density) - colour)
-    towards = np.clip(directions @ sun_direction(domain), 0, 1)[:, None]
-    glow = 0.10 * towards**8 + 0.6 * towards**200
-    return np.asarray(colour + glow * np.float32(domain.sun), np.float32)
 
 
 @dataclass
@@ -167,18 +141,23 @@ def _surfaces(
     ground = ((label == ROAD) | (label == PAVEMENT)) & (normal[:, 2] > 0.7)
     wet = ground * np.float32(domain.wet)
     looks.albedo *= (1 - 0.45 * wet)[:, None]
-    looks.gloss = np.maximum(looks.gloss, 0.8 * wet)
 
     direct, sun = _sun(surfaces, domain, place, normal, flat)
     incoming = direct + _ambient(domain, normal)
     low = np.flatnonzero((place[:, 2] < 0.3) & (normal[:, 2] > 0.7))
     incoming[low] *= (1 - 0.8 * light.contact.at(place[low, :2]))[:, None]
     if domain.dark > 0:
-        incoming += domain.dark * _lamplight(light, place, normal)
+        lamps = street_light(light.street_lamps, place, normal)
+        incoming += domain.dark * (lamps + head_light(light.headlights, place, normal))
     colour = looks.albedo * incoming
     colour += _reflection(domain, looks.gloss, normal, unit, sun)
     colour += looks.emission * np.float32(domain.dark)
-    colour += _glow(surfaces, hits.face[chosen], points, light)
+    puddles = np.flatnonzero(wet)
+    if len(puddles):
+        colour[puddles] += _wet_mirror(surfaces, light, points, puddles, place, unit) * domain.wet
+    lamp = gather(surfaces, hits.face[chosen], "lamp")
+    lit = np.flatnonzero(lamp >= 0)
+    colour[lit] += glow(points.colour[lit], light.lamps[lamp[lit]])
     length = distance * np.linalg.norm(rays.directions[chosen], axis=1)
     clear = np.exp(-domain.fog * length)[:, None]
     haze = np.float32(domain.horizon) * 0.95
@@ -233,28 +212,34 @@ def _ambient(domain: Domain, normal: Floats) -> Floats:
     return np.asarray(up * above + (1 - up) * below, np.float32)
 
 
-def _lamplight(light: Lighting, place: Floats, normal: Floats) -> Floats:
-    """Street lamps (downward cosine lobe) and the ego's headlights."""
-    result = np.zeros_like(place)
-    for lamp in light.street_lamps:
-        offset = lamp - place
-        square = np.einsum("nk,nk->n", offset, offset)
-        near = np.flatnonzero(square < 30.0**2)
-        way = offset[near] / np.sqrt(square[near])[:, None]
-        lobe = np.clip(way[:, 2], 0, 1) * np.clip((way * normal[near]).sum(1), 0, 1)
-        result[near] += (lobe / (square[near] + 1.0))[:, None] * _STREET_LAMP
-    T = light.headlights
-    source = T[:3, 3] - T[:3, 1] * np.float32(-0.9)
-    offset = place - source
-    square = np.einsum("nk,nk->n", offset, offset)
-    way = offset / np.sqrt(square)[:, None]
-    axis = T[:3, 2] + np.float32(0.045) * T[:3, 1]
-    right = way @ T[:3, 0]
-    beam = np.exp(-((right / 0.30) ** 2) - ((way @ T[:3, 1] - axis @ T[:3, 1]) / 0.10) ** 2)
-    beam *= way @ T[:3, 2] > 0
-    lobe = beam * np.clip(-(way * normal).sum(1), 0, 1) / (square + 4.0)
-    result += (lobe * np.float32(_HEADLIGHT))[:, None] * np.float32([1.0, 0.93, 0.80])
-    return result
+def _wet_mirror(
+    surfaces: list[Surface],
+    light: Lighting,
+    points: Points,
+    chosen: NDArray[np.intp],
+    place: Floats,
+    unit: Floats,
+) -> Floats:
+    """What the water on the ground mirrors: one more ray, off a slightly wavy film."""
+    uv, extent = points.uv[chosen], points.footprint[chosen].min(axis=1)
+    kind = np.full(len(chosen), INDEX["leaf"], np.uint8)
+    waves = [sample(kind, uv + np.float32(shift), extent)[:, :1] - 1 for shift in (0.0, 0.71)]
+    normal = np.concatenate([*waves, np.full_like(waves[0], 1 / 0.05)], axis=1)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    d = unit[chosen]
+    cosine = np.clip(-(normal * d).sum(1), 0, 1)
+    mirrored = np.ascontiguousarray(d + 2 * cosine[:, None] * normal, np.float32)
+    start = place[chosen] + np.float32([0, 0, 0.02])
+    hits = cast(surfaces, start, mirrored)
+    scene = sky(light.domain, mirrored, clouds=False)
+    hit = np.flatnonzero(hits.face >= 0)
+    face = hits.face[hit]
+    colour, lamp = gather(surfaces, face, "colour"), gather(surfaces, face, "lamp")
+    scene[hit] = 0.7 * colour * _ambient(light.domain, hits.normal[hit])
+    lit = np.flatnonzero(lamp >= 0)
+    scene[hit[lit]] += glow(colour[lit], light.lamps[lamp[lit]])
+    fresnel = 0.04 + 0.96 * (1 - cosine) ** 5
+    return np.asarray(0.75 * fresnel[:, None] * scene, np.float32)
 
 
 def _reflection(domain: Domain, gloss: Floats, normal: Floats, unit: Floats, sun: Floats) -> Floats:
@@ -274,19 +259,3 @@ def _reflection(domain: Domain, gloss: Floats, normal: Floats, unit: Floats, sun
         scene += 6 * lobe[:, None] * sun[shiny]
         result[shiny] = fresnel[:, None] * scene
     return result
-
-
-def _glow(
-    surfaces: list[Surface], face: NDArray[np.int32], points: Points, light: Lighting
-) -> Floats:
-    result = np.zeros_like(points.colour)
-    lamp = gather(surfaces, face, "lamp")
-    lit = np.flatnonzero((points.material == Material.LAMP) & (lamp >= 0))
-    hue = points.colour[lit] / points.colour[lit].max(axis=1, keepdims=True, initial=1e-3)
-    result[lit] = hue * (light.lamps[lamp[lit]] * np.float32(_LAMP_STRENGTH))[:, None]
-    return result
-
-
-def finer(rays: Rays, share: float) -> Rays:
-    """The same rays with pixels ``share`` times as large."""
-    return replace(rays, per_pixel=rays.per_pixel * np.float32(share))
