@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from ros_xai.depth.estimator import MAX_PIXELS, EngineName
+from ros_xai.depth.estimator import MAX_PIXELS
 from ros_xai.ros.pairing import PairingTimes
 from ros_xai.ros.parameters import NodeConfig, parameter
 
@@ -18,11 +19,8 @@ class DepthConfig(NodeConfig):
     weights: str = parameter(
         "", "a .safetensors file with its card beside; empty: the shipped network", reload=True
     )
-    engine: EngineName = parameter(
-        "torch",
-        "what runs the network",
-        choices=("torch", "onnxruntime", "openvino"),
-        reload=True,
+    engine: Literal["torch", "onnxruntime", "openvino"] = parameter(
+        "torch", "what runs the network", reload=True
     )
     threads: int = parameter(
         0, "threads of onnxruntime or openvino; 0: their choice", bounds=(0, 256), reload=True
@@ -30,11 +28,8 @@ class DepthConfig(NodeConfig):
     max_pixels: int = parameter(
         MAX_PIXELS, "most pixels the network works at", bounds=(1024, 4_000_000), reload=True
     )
-    image_transport: str = parameter(
-        "raw",
-        "raw: subscribe to image; compressed: to image/compressed",
-        choices=("raw", "compressed"),
-        reload=True,
+    image_transport: Literal["raw", "compressed"] = parameter(
+        "raw", "raw: subscribe to image; compressed: to image/compressed", reload=True
     )
     rings: tuple[int, ...] = parameter(
         (), "beams to use, by the points' ring field, else 0 is the top one; empty: all"

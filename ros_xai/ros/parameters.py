@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -30,24 +31,22 @@ def parameter(
     description: str,
     *,
     bounds: tuple[float, float] | None = None,
-    choices: tuple[str, ...] = (),
     read_only: bool = False,
     reload: bool = False,
 ) -> Any:
     """A field of a node's configuration that becomes a ROS parameter.
 
     Args:
-        default: a bool, int, float, str, or a tuple of them (an array parameter).
+        default: a bool, int, float, str, or a tuple of them (an array parameter). A field whose
+            type is a Literal of strings takes only those.
         description: one sentence with the unit, for `ros2 param describe` and the node's page.
         bounds: smallest and largest allowed value, both included.
-        choices: the allowed strings.
         read_only: fixed once the node has started.
         reload: read when the node configures, so refused while it is configured.
     """
     metadata = {
         "description": description,
         "bounds": bounds,
-        "choices": choices,
         "read_only": read_only,
         "reload": reload,
     }
@@ -107,17 +106,15 @@ class Parameters(Generic[C]):
     def _declare(self, node: Node, field: dataclasses.Field[Any]) -> Any:
         default: Any = list(field.default) if isinstance(field.default, tuple) else field.default
         try:
-            declared = node.declare_parameter(field.name, default, _descriptor(field))
+            declared = node.declare_parameter(
+                field.name, default, _descriptor(field, _choices(self._class, field.name))
+            )
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             where = node.get_fully_qualified_name()
             raise ConfigError(f"parameters of {where}: {error}") from error
         return declared.value
 
     def _build(self, values: Mapping[str, Any]) -> C:
-        for name, value in values.items():
-            choices = self._fields[name].metadata["choices"]
-            if choices and value not in choices:
-                raise ConfigError(f"{name}: expected one of {', '.join(choices)}; got {value!r}")
         return from_mapping(
             self._class,
             {n: _as_tuple(v) if _is_array(self._fields[n]) else v for n, v in values.items()},
@@ -163,25 +160,38 @@ def markdown_table(config_class: type[Any]) -> str:
     ]
     for field in dataclasses.fields(config_class):
         meta = field.metadata
+        choices = _choices(config_class, field.name)
         kind = str(field.type).replace("tuple[", "list of ").removesuffix(", ...]")
-        kind = "str" if meta["choices"] else kind  # the choices say more than the alias's name
         low_high = f"{meta['bounds'][0]:g} to {meta['bounds'][1]:g}" if meta["bounds"] else ""
-        allowed = ", ".join(meta["choices"]) or low_high
+        allowed = ", ".join(choices) or low_high
         change = "at start" if meta["read_only"] else "unconfigured" if meta["reload"] else "live"
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         shown = '`""`' if default == "" else f"`{default}`"
-        cells = (f"`{field.name}`", kind, shown, allowed, change, meta["description"])
+        cells = (
+            f"`{field.name}`",
+            "str" if choices else kind,
+            shown,
+            allowed,
+            change,
+            meta["description"],
+        )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _descriptor(field: dataclasses.Field[Any]) -> ParameterDescriptor:
+def _choices(config_class: type[Any], name: str) -> tuple[str, ...]:
+    """The strings that the field's type allows; empty where it is no Literal."""
+    hint = typing.get_type_hints(config_class)[name]
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
+def _descriptor(field: dataclasses.Field[Any], choices: tuple[str, ...]) -> ParameterDescriptor:
     meta = field.metadata
     descriptor = ParameterDescriptor(
         name=field.name, description=meta["description"], read_only=meta["read_only"]
     )
-    if meta["choices"]:
-        descriptor.additional_constraints = "one of " + ", ".join(meta["choices"])
+    if choices:
+        descriptor.additional_constraints = "one of " + ", ".join(choices)
     # rclpy takes an empty list for an array of bytes, and YAML's [] for an unset value: only
     # a dynamic type lets an array parameter be empty. `_build` checks the elements.
     descriptor.dynamic_typing = _is_array(field)

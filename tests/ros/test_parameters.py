@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 from rclpy.node import Node
@@ -15,7 +16,7 @@ class Config:
     low: float = parameter(0.0, "lower end, m", bounds=(-10.0, 10.0))
     high: float = parameter(1.0, "upper end, m", bounds=(-10.0, 10.0))
     count: int = parameter(3, "how many", bounds=(1, 5))
-    mode: str = parameter("fast", "way to do it", choices=("fast", "exact"))
+    mode: Literal["fast", "exact"] = parameter("fast", "way to do it")
     weights: str = parameter("", "a file", reload=True)
     autostart: bool = parameter(True, "start by itself", read_only=True)
     rings: tuple[int, ...] = parameter((), "beams")
@@ -65,7 +66,7 @@ def test_descriptors_tell_type_range_choices_and_meaning(ros_context):
         ({"low": 11.0}, "low out of range"),
         ({"count": 6}, "count out of range"),
         ({"count": 2.0}, "expecting type 'INTEGER'"),
-        ({"mode": "slow"}, "expected one of fast, exact; got 'slow'"),
+        ({"mode": "slow"}, "mode: expected one of ['fast', 'exact']; got 'slow'"),
         ({"rings": ["a"]}, "rings[0]: expected int; got 'a'"),
         ({"rings": 4}, "rings"),
         ({"low": 2.0}, "expected low < high; got 2.0 and 1.0"),
