@@ -8,11 +8,11 @@ penalty reaches the featuriser.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def gradient_variance(features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -45,36 +45,42 @@ def fishr_penalty(variances: Sequence[Mapping[str, Tensor]]) -> Tensor:
     return (stacked - stacked.mean(0)).square().mean()
 
 
-@dataclass
-class VarianceAverage:
+class VarianceAverage(nn.Module):
     """Moving average of every domain's variances, corrected so that v_e keeps a gradient of 1.
 
-    update: average <- gamma * average + (1 - gamma) * v; returned is average / (1 - gamma), the
-    past without gradient. The first average is v itself.
+    average <- gamma * average + (1 - gamma) * v; returned is average / (1 - gamma), the past
+    without gradient. The first average is v itself. The averages are buffers: a resumed run goes
+    on with them. Domains must always come in the same order.
     """
 
-    gamma: float = 0.95
-    average: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    started: Tensor
 
-    def update(self, domain: int, variance: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        past = self.average.get(domain, {name: v.detach() for name, v in variance.items()})
-        mixed = {n: self.gamma * past[n] + (1 - self.gamma) * v for n, v in variance.items()}
-        self.average[domain] = {name: v.detach() for name, v in mixed.items()}
-        return {name: v / (1 - self.gamma) for name, v in mixed.items()}
+    def __init__(self, domains: int, classes: int, width: int, gamma: float = 0.95) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.register_buffer("started", torch.tensor(False))
+        self.register_buffer("weight", torch.zeros(domains, classes, width))
+        self.register_buffer("bias", torch.zeros(domains, classes))
+
+    def forward(self, variances: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
+        """Corrected averages, one mapping of `weight` and `bias` per domain, after an update."""
+        corrected = {}
+        for name in ("weight", "bias"):
+            current = torch.stack([variance[name] for variance in variances])
+            average = self.get_buffer(name)
+            past = average.clone() if self.started else current.detach()
+            mixed = self.gamma * past + (1 - self.gamma) * current
+            average.copy_(mixed.detach())
+            corrected[name] = mixed / (1 - self.gamma)
+        self.started.fill_(True)
+        return [{name: v[e] for name, v in corrected.items()} for e in range(len(variances))]
 
 
 @dataclass(frozen=True)
 class FishrConfig:
-    """Weight lambda of the penalty, the steps before it is switched on, gamma of the average."""
+    """Weight lambda of the penalty, steps before it is switched on (with a new Adam, whose moments
+    would belong to another objective), gamma of the average."""
 
     penalty: float = 1000.0
     anneal_steps: int = 1500
     ema: float = 0.95
-
-    def weight(self, step: int) -> float:
-        """Weight of the penalty at `step`."""
-        return self.penalty if step >= self.anneal_steps else 0.0
-
-    def restarts_optimizer(self, step: int) -> bool:
-        """Whether Adam is made anew before `step`: its moments belong to another objective."""
-        return step == self.anneal_steps > 0

@@ -122,7 +122,11 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 class ContinualStep(nn.Module):
-    """The losses of one step: `network` learns, `old` is frozen with its normalisation."""
+    """The losses of one step: `network` learns, `old` is frozen.
+
+    The statistics of both networks' normalisation stay those of the first step: batches are small,
+    and their noise alone would be most of the distance that distillation sees.
+    """
 
     def __init__(
         self,
@@ -140,6 +144,9 @@ class ContinualStep(nn.Module):
     def train(self, mode: bool = True) -> ContinualStep:
         super().train(mode)
         self.old.eval()
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
         return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

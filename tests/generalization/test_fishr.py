@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch.func import grad, vmap
 
 from ros_xai.generalization.fishr import (
-    FishrConfig,
     VarianceAverage,
     fishr_penalty,
     gradient_variance,
@@ -85,27 +84,31 @@ def test_half_precision_inputs_do_not_underflow():
     assert (variance["weight"] > 0).all()
 
 
+def variance(value: float, requires_grad: bool = False) -> dict[str, torch.Tensor]:
+    return {
+        "weight": torch.full((2, 3), value, requires_grad=requires_grad),
+        "bias": torch.full((2,), value),
+    }
+
+
 def test_average_follows_the_corrected_formula_and_keeps_a_unit_gradient():
-    average = VarianceAverage(gamma=0.9)
-    first = torch.tensor([2.0], requires_grad=True)
-    second = torch.tensor([5.0], requires_grad=True)
-    corrected = average.update(0, {"w": first})["w"]
-    assert corrected.item() == pytest.approx(2.0 / 0.1)
-    corrected = average.update(0, {"w": second})["w"]
-    assert corrected.item() == pytest.approx((0.9 * 2 + 0.1 * 5) / 0.1)
-    corrected.backward()
-    assert second.grad.item() == pytest.approx(1.0)
-    assert first.grad is None
+    average = VarianceAverage(domains=2, classes=2, width=3, gamma=0.9)
+    first, second = variance(2.0, True), variance(5.0, True)
+    corrected = average([first, variance(1.0)])
+    assert corrected[0]["weight"][0, 0].item() == pytest.approx(2.0 / 0.1)
+    corrected = average([second, variance(1.0)])
+    assert corrected[0]["bias"][1].item() == pytest.approx((0.9 * 2 + 0.1 * 5) / 0.1)
+    assert corrected[1]["weight"][1, 2].item() == pytest.approx(1.0 / 0.1)
+    corrected[0]["weight"].sum().backward()
+    torch.testing.assert_close(second["weight"].grad, torch.ones(2, 3))
+    assert first["weight"].grad is None
 
 
-def test_averages_of_domains_are_kept_apart():
-    average = VarianceAverage(gamma=0.5)
-    average.update(0, {"w": torch.tensor([1.0])})
-    assert average.update(1, {"w": torch.tensor([3.0])})["w"].item() == 6.0
-
-
-def test_penalty_is_switched_on_with_a_new_optimiser_once():
-    config = FishrConfig(penalty=7.0, anneal_steps=3)
-    assert [config.weight(step) for step in range(5)] == [0, 0, 0, 7, 7]
-    assert [config.restarts_optimizer(step) for step in range(5)] == [0, 0, 0, 1, 0]
-    assert not FishrConfig(anneal_steps=0).restarts_optimizer(0)
+def test_a_resumed_average_goes_on_where_it_was():
+    average = VarianceAverage(1, 2, 3, gamma=0.5)
+    average([variance(1.0)])
+    resumed = VarianceAverage(1, 2, 3, gamma=0.5)
+    resumed.load_state_dict(average.state_dict())
+    expected = average([variance(3.0)])[0]["weight"]
+    torch.testing.assert_close(resumed([variance(3.0)])[0]["weight"], expected)
+    assert expected[0, 0].item() == pytest.approx((0.5 * 1 + 0.5 * 3) / 0.5)

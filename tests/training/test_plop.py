@@ -1,0 +1,125 @@
+"""Continual steps: what is labelled, what is frozen, what is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
+from ros_xai.segmentation.rehearsal import ObjectMemory
+from ros_xai.training import plop
+from ros_xai.training.loop import LoopConfig, fit
+from ros_xai.training.segmentation import Labelled, Supervised, draw, score, to_batch
+
+SMALL = NetworkConfig(classes=3, widths=(4, 8, 8, 8), blocks=1, decoder=8)
+
+
+def scenes(count: int = 8) -> Labelled:
+    """Three classes side by side in random order, told apart by colour; labels are classes 0..2."""
+    rng = np.random.default_rng(0)
+    order = np.stack([rng.permutation(3) for _ in range(count)])
+    labels = order.repeat(24, axis=1)[:, None].repeat(64, axis=1).astype(np.uint8)
+    images = (255 * np.eye(3)[labels]).astype(np.uint8)
+    return Labelled(images, labels)
+
+
+def test_a_step_sees_its_new_classes_and_calls_the_others_background():
+    labels = np.array([[7, 3, 5, 255]], np.uint8)
+    seen = plop.step_labels(labels, learnt=[3, 7], visible=[7])
+    assert seen.tolist() == [[2, 0, 0, 255]]
+    assert plop.step_labels(labels, [3, 7], [3, 7]).tolist() == [[2, 1, 0, 255]]
+
+
+def test_disjoint_steps_exclude_images_of_future_classes():
+    labels = np.array([[[1, 1]], [[1, 2]], [[0, 3]], [[1, 3]]], np.uint8)
+    assert plop.step_images(labels, [1], [3], disjoint=False).tolist() == [0, 1, 3]
+    assert plop.step_images(labels, [1], [3], disjoint=True).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_grown_network_is_a_copy_with_more_classes(balanced):
+    old = SegmentationNetwork(SMALL)
+    new = plop.grown(old, 2, balanced)
+    assert new.config.classes == 5 and old.config.classes == 3
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert new.eval()(image).shape[1] == 5
+        torch.testing.assert_close(new(image)[:, 1:3], old.eval()(image)[:, 1:3])
+        if not balanced:
+            torch.testing.assert_close(new(image)[:, :1], old(image)[:, :1])
+    assert plop.grown(old, 0, balanced).config.classes == 3
+
+
+def test_a_step_leaves_the_old_network_and_all_statistics_untouched():
+    torch.manual_seed(0)
+    data, old = scenes(), SegmentationNetwork(SMALL)
+    step = plop.ContinualStep(
+        plop.grown(old, 1, True),
+        old,
+        plop.plop_objective,
+        plop.ContinualConfig(logits_factor=0),
+    ).train()
+    before = {name: value.clone() for name, value in step.state_dict().items()}
+    losses = step(to_batch(data))
+    losses["loss"].backward()
+    for name, value in step.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert all(p.grad is None for p in old.parameters())
+    assert step.network.stem[0].weight.grad is not None
+    # Before the first update the backbones are one: no distance that batches could have made.
+    assert losses["distillation"].item() == 0
+    assert losses["loss"].item() == losses["cross_entropy"].item() > 0
+
+
+def test_thresholds_have_one_entry_per_old_class_and_do_not_depend_on_the_batch():
+    torch.manual_seed(0)
+    data, old = scenes(), SegmentationNetwork(SMALL)
+    blank = Labelled(data.images, np.zeros_like(data.labels))
+    thresholds = plop.median_entropies(old, blank, batch=3)
+    assert thresholds.shape == (3,)
+    torch.testing.assert_close(thresholds, plop.median_entropies(old, blank, batch=8))
+
+
+def learn(tmp_path, name: str, objective: str, **config) -> np.ndarray:
+    """Learn class 2 after background, 0 and 1 were known; the confusion over all of them."""
+    torch.manual_seed(0)
+    data, network = scenes(), SegmentationNetwork(SMALL)
+    first = Labelled(data.images, plop.step_labels(data.labels, [0, 1], [0, 1]))
+    loop = LoopConfig(steps=80, learning_rate=1e-2, checkpoint_every=1000)
+    fit(Supervised(network), lambda rng: draw(first, 4, rng), loop, tmp_path / "first", show=False)
+    second = Labelled(data.images, plop.step_labels(data.labels, [0, 1, 2], [2]))
+    method = plop.Method(objective, plop.ContinualConfig(**config), batch=4)
+    loop = LoopConfig(steps=40, learning_rate=1e-2, checkpoint_every=1000)
+    network = plop.learn_step(network, second, 1, method, loop, tmp_path / name)
+    everything = Labelled(data.images, plop.step_labels(data.labels, [0, 1, 2], [0, 1, 2]))
+    return score(network, everything)
+
+
+def test_plop_learns_the_new_class_and_keeps_the_old_ones_that_fine_tuning_loses(tmp_path):
+    kept = learn(tmp_path, "plop", "plop")
+    lost = learn(tmp_path, "fine-tuning", "fine-tuning", entropy=False)
+    assert np.diag(kept)[1:].sum() / kept.sum() > 0.9
+    assert np.diag(lost)[1:3].sum() < 0.3 * lost[1:3].sum()  # the old classes became background
+
+
+def test_rehearsal_pastes_labelled_objects_and_erases_some_contexts():
+    data = Labelled(np.full((40, 32, 32, 3), 9, np.uint8), np.zeros((40, 32, 32), np.uint8))
+    source = Labelled(data.images[:1] * 10, np.zeros((1, 32, 32), np.uint8))
+    source.labels[0, 4:14, 4:14] = 2
+    memory, rng = ObjectMemory(budget=1000), np.random.default_rng(0)
+    plop.remember(memory, source, [2], rng)
+    rehearsed = plop.rehearse(data, memory, rng)
+    pasted = (rehearsed.labels == 2).any((1, 2))
+    assert 10 <= pasted.sum() <= 30
+    assert (rehearsed.images[rehearsed.labels == 2] == 90).all()
+    erased = (rehearsed.labels == 255).any((1, 2))
+    assert 0 < erased.sum() < pasted.sum()
+    assert not data.labels.any()  # the data set itself is untouched
+
+
+def test_rehearsal_without_memory_changes_nothing():
+    data = scenes()
+    rehearsed = plop.rehearse(data, ObjectMemory(budget=10), np.random.default_rng(0))
+    np.testing.assert_array_equal(rehearsed.images, data.images)
+    np.testing.assert_array_equal(rehearsed.labels, data.labels)
