@@ -5,13 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import cv2
 import typer
+from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from ros_xai.world.bag import BagConfig, write_bag
 from ros_xai.world.camera import CAMERAS, Camera
+from ros_xai.world.check import check as measure
 from ros_xai.world.dataset import PRESETS, DatasetConfig, write_dataset
+from ros_xai.world.domains import domain as preset
+from ros_xai.world.drive import drive
 from ros_xai.world.lidar import Lidar, hdl64
+from ros_xai.world.preview import contact_sheet
 
 app = typer.Typer(help="The synthetic town: bags, datasets, checks.", no_args_is_help=True)
 
@@ -108,3 +115,52 @@ def dataset(
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
     typer.echo(str(folder))
+
+
+@app.command()
+def check(
+    seed: Annotated[int, typer.Option(help="Seed of the drive that is measured.")] = 0,
+    seconds: Annotated[float, typer.Option(help="Length of the drive.")] = 20.0,
+    network: Annotated[str, typer.Option(help="town, grid, tee, curves, roundabouts.")] = "town",
+    domain: Annotated[str, typer.Option(help="Domain of the compared images.")] = "clear",
+) -> None:
+    """Measure what the world promises; ends with 1 when a promise is broken.
+
+    \b
+    Example: ros_xai world check --seed 3 --network curves
+    """
+    try:
+        found = measure(drive(seed, seconds, network), Camera(), preset(domain))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    table = Table("invariant", "measured", "bound", "")
+    for row in found:
+        verdict = "holds" if row.holds else "BROKEN"
+        table.add_row(row.name, f"{row.value:.4f}", f"{row.bound:.4f}", verdict)
+    Console().print(table)
+    if not all(row.holds for row in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    out: Annotated[Path, typer.Argument(help="Picture to write (.png).")],
+    seed: Annotated[int, typer.Option(help="Seed of the drive.")] = 0,
+    step: Annotated[int, typer.Option(help="Step of 0.1 s.")] = 50,
+    network: Annotated[str, typer.Option(help="town, grid, tee, curves, roundabouts.")] = "town",
+    width: Annotated[int, typer.Option(help="Width of one panel, pixels.")] = 320,
+    height: Annotated[int, typer.Option(help="Height of one panel, pixels.")] = 160,
+) -> None:
+    """Show one moment in every domain, with depth, classes and instances.
+
+    \b
+    Example: ros_xai world preview sheet.png --seed 3 --step 40
+    """
+    try:
+        run = drive(seed, (step + 1) / 10, network)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    sheet = contact_sheet(run, step, Camera(width=width, height=height))
+    if not cv2.imwrite(str(out), sheet[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9]):
+        raise typer.BadParameter(f"expected a path that can be written, got {out}")
+    typer.echo(f"{out}: {out.stat().st_size / 1e3:.0f} kB")

@@ -77,7 +77,7 @@ CAMERAS: dict[str, Camera] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """radiance [H, W, 3] linear; depth [H, W] m along the optical axis, 0 = sky; label, instance."""
+    """radiance [H, W, 3] linear; depth [H, W] m along the axis, 0 = sky; label, instance."""
 
     radiance: Floats
     depth: Floats
@@ -125,7 +125,7 @@ def render(
     light: Lighting,
     smooth: bool = True,
 ) -> Frame:
-    """One frame; ground truth is that of the pixels' centre rays, edges of the image are smoothed."""
+    """One frame. Ground truth is that of the pixels' centre rays; the image has smooth edges."""
     height, width = camera.height, camera.width
     rays = _world_rays(camera, T_world_camera)
     hits = cast(surfaces, rays.origins, rays.directions)
@@ -136,7 +136,7 @@ def render(
     label[hit] = gather(surfaces, hits.face[hit], "label")
     instance[hit] = gather(surfaces, hits.face[hit], "instance")
     if smooth:
-        edges = np.flatnonzero(_edges(surfaces, hits, height, width))
+        edges = np.flatnonzero(_edges(surfaces, hits, height, width) | _steps(image, height, width))
         total = image[edges]
         for shift in _SUBPIXELS:
             sub = _world_rays(camera, T_world_camera, (float(shift[0]), float(shift[1])), edges)
@@ -195,6 +195,18 @@ def _edges(surfaces: list[Surface], hits: Hits, height: int, width: int) -> NDAr
         differs = (key[first] != key[second]) | (bend & (key[first] >= 0)) | step
         edge[first] |= differs
         edge[second] |= differs
+    return edge.reshape(-1)
+
+
+def _steps(image: Floats, height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels beside a jump of the luminance by more than 1.5 times: borders of shadows."""
+    log = np.log(image.sum(axis=1) + 1e-3).reshape(height, width)
+    edge = np.zeros((height, width), bool)
+    across, down = np.abs(np.diff(log, axis=1)) > 0.4, np.abs(np.diff(log, axis=0)) > 0.4
+    edge[:, :-1] |= across
+    edge[:, 1:] |= across
+    edge[:-1] |= down
+    edge[1:] |= down
     return edge.reshape(-1)
 
 

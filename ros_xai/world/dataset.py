@@ -1,4 +1,4 @@
-"""Array datasets on disk: seeded, resumable, written by several processes, found by content hash."""
+"""Array datasets on disk: seeded, resumable, by several processes, under a content hash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-WORLD_VERSION = 2  # raise it whenever the same seed gives other bytes
+WORLD_VERSION = 3  # raise it whenever the same seed gives other bytes
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _name(config: DatasetConfig, k: int) -> str:
 
 
 def _write_one(config: DatasetConfig, folder: Path, k: int) -> None:
-    """Write one sequence under a temporary name, so that an interrupted one is not taken as done."""
+    """Write one sequence; it gets its name last, so that half a one is not taken as done."""
     cv2.setNumThreads(1)
     network = config.networks[k % len(config.networks)]
     seed = config.seed * 100_003 + k

@@ -13,7 +13,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Response:
-    """Camera response. noise: deviation at mid grey; blur in pixels; key: mean grey level aimed at."""
+    """Camera response. noise: deviation at mid grey; blur in pixels at 640; key: mean aimed at."""
 
     white_balance: Colour = (1.0, 1.0, 1.0)
     gamma: float = 2.2

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ros_xai.world.mesh import FENCE, POLE, SIGN, Material, Mesh, concat, quads
+from ros_xai.world.mesh import FENCE, POLE, SIGN, Material, Mesh, concat, quads, triangles
 from ros_xai.world.shapes import ball, box, tube
 
 if TYPE_CHECKING:
     from numpy.random import Generator
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 _STEEL = (0.22, 0.23, 0.24)
 _BLACK = (0.02, 0.02, 0.02)
@@ -57,7 +57,7 @@ def traffic_light(first_lamp: int, height: float = 2.6, reach: float = 0.0) -> M
             parts.append(
                 tube(
                     centre,
-                    centre - [0.02, 0, 0],
+                    centre - np.array([0.02, 0, 0]),
                     0.105,
                     Material.LAMP,
                     colour,
@@ -66,29 +66,35 @@ def traffic_light(first_lamp: int, height: float = 2.6, reach: float = 0.0) -> M
                     lamp=first_lamp + k,
                 )
             )
-            hood = centre + [-0.06, 0, 0.11]
+            hood = centre + np.array([-0.06, 0, 0.11])
             parts.append(box((0.14, 0.22, 0.015), hood, Material.PLAIN, _BLACK, SIGN))
     return concat(parts)
 
 
+_SQUARE = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float)
+_ROUND = np.array([(np.cos(a), np.sin(a)) for a in np.arange(16) * np.pi / 8])
+_TRIANGLE = np.array([(-1, -1), (1, -1), (0, 1)], float)
+
+
 def _plate(
+    outline: NDArray[np.float64],
     width: float,
     height: float,
     z: float,
     material: Material,
-    colour: NDArray[np.float64],
+    colour: ArrayLike,
     params: tuple[float, ...],
 ) -> Mesh:
-    """Sign face towards -x and its grey back, centred at height z; uv in [-1, 1]."""
-    y = np.array([0.5, -0.5, -0.5, 0.5]) * width
-    h = np.array([-0.5, -0.5, 0.5, 0.5]) * height
-    face = np.column_stack([np.full(4, -0.07), y, z + h])
-    uv = np.column_stack([-y / width * 2, h / height * 2])
-    back = face + [0.012, 0, 0]
+    """Convex sign face towards -x and its grey back, centred at height z; uv = ``outline``."""
+    fan = [(0, k, k + 1) for k in range(1, len(outline) - 1)]
+    uv = outline[np.array(fan)]  # [F, 3, 2]
+    x = np.full(uv.shape[:2], -0.07)
+    face = np.stack([x, -uv[..., 0] * width / 2, z + uv[..., 1] * height / 2], axis=-1)
+    back = face + np.array([0.012, 0, 0])
     return concat(
         [
-            quads(face[None], uv[None], material, colour, SIGN, params),
-            quads(back[None], uv[None], material, (0.3, 0.3, 0.3), SIGN, (9.0,)),
+            triangles(face, uv, material, colour, SIGN, params),
+            triangles(back, uv, Material.METAL, (0.3, 0.3, 0.3), SIGN),
         ]
     )
 
@@ -99,18 +105,18 @@ def sign(rng: Generator) -> Mesh:
     glyph = float(rng.integers(1, 30))
     height = float(rng.uniform(2.0, 2.6))
     post = tube((0, 0, 0), (0, 0, height + 0.4), 0.035, Material.METAL, _STEEL, POLE, sides=7)
+    red, blue = (0.55, 0.02, 0.02), (0.01, 0.09, 0.45)
     if kind == "red":
-        plate = _plate(0.66, 0.66, height, Material.DISC, np.array([0.55, 0.02, 0.02]), (0, glyph))
+        plate = _plate(_ROUND, 0.66, 0.66, height, Material.DISC, red, (0, glyph))
     elif kind == "blue":
-        plate = _plate(0.66, 0.66, height, Material.DISC, np.array([0.01, 0.09, 0.45]), (1, glyph))
+        plate = _plate(_ROUND, 0.66, 0.66, height, Material.DISC, blue, (1, glyph))
     elif kind == "warning":
-        plate = _plate(0.9, 0.8, height, Material.WARNING, np.array([0.55, 0.02, 0.02]), (0, glyph))
+        plate = _plate(_TRIANGLE, 0.9, 0.8, height, Material.WARNING, red, (0, glyph))
     else:
-        colour = np.array([[0.01, 0.08, 0.4], [0.01, 0.22, 0.08], [0.7, 0.55, 0.02], [0.7] * 3])
-        width = float(rng.uniform(0.7, 1.6))
-        plate = _plate(
-            width, 0.55, height, Material.BOARD, colour[rng.integers(4)], (width / 2, glyph, 0.275)
-        )
+        colours = np.array([[0.01, 0.08, 0.4], [0.01, 0.22, 0.08], [0.7, 0.55, 0.02], [0.7] * 3])
+        width, colour = float(rng.uniform(0.7, 1.6)), colours[rng.integers(4)]
+        params = (width / 2, glyph, 0.275)
+        plate = _plate(_SQUARE, width, 0.55, height, Material.BOARD, colour, params)
     return concat([post, plate])
 
 
@@ -118,7 +124,8 @@ def billboard(rng: Generator) -> Mesh:
     """Advertisement on two legs."""
     colour = rng.uniform(0.03, 0.6, 3)
     legs = [tube((0, y, 0), (0, y, 1.0), 0.05, Material.METAL, _STEEL, POLE) for y in (-0.5, 0.5)]
-    plate = _plate(1.3, 1.9, 1.75, Material.BOARD, colour, (0.65, float(rng.integers(1, 30)), 0.95))
+    params = (0.65, float(rng.integers(1, 30)), 0.95)
+    plate = _plate(_SQUARE, 1.3, 1.9, 1.75, Material.BOARD, colour, params)
     return concat([*legs, plate])
 
 
@@ -156,10 +163,10 @@ def railing(length: float) -> Mesh:
         axis=1,
     )
     parts = [quads(bars, np.zeros((len(x), 4, 2)), Material.METAL, _BLACK, FENCE)]
-    for z in (0.16, 1.02):
-        parts.append(box((length, 0.04, 0.04), (length / 2, 0, z), Material.METAL, _BLACK, FENCE))
-    for post in np.arange(0.0, length + 0.1, 2.1):
-        parts.append(box((0.06, 0.06, 1.2), (post, 0, 0.6), Material.METAL, _BLACK, FENCE))
+    rail, post = (length, 0.04, 0.04), (0.06, 0.06, 1.2)
+    parts += [box(rail, (length / 2, 0, z), Material.METAL, _BLACK, FENCE) for z in (0.16, 1.02)]
+    posts = np.arange(0.0, length + 0.1, 2.1)
+    parts += [box(post, (x, 0, 0.6), Material.METAL, _BLACK, FENCE) for x in posts]
     return concat(parts)
 
 

@@ -20,7 +20,7 @@ _DIP = np.float32(0.045)  # tangent of the beam's angle below the horizon
 
 
 def street_light(lamps: Floats, place: Floats, normal: Floats) -> Floats:
-    """Irradiance [N, 3] at points of unit normals [N, 3] from lamps [L, 3]: a cosine lobe downwards."""
+    """Irradiance [N, 3] at points with unit normals [N, 3] below lamps [L, 3] (cosine lobes)."""
     result = np.zeros_like(place)
     for lamp in lamps:
         offset = lamp - place

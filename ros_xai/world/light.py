@@ -59,7 +59,7 @@ def contact(
 
 @dataclass(frozen=True)
 class Lighting:
-    """All that lights one frame. lamps [K] powers; street_lamps [L, 3] positions near the camera."""
+    """All that lights one frame: powers of lamps [K], street_lamps [L, 3] near the camera."""
 
     domain: Domain
     lamps: Floats

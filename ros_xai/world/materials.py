@@ -199,7 +199,7 @@ def _shop(points: Points, chosen: NDArray[np.intp], result: Appearance) -> None:
 
 
 def _disc(points: Points, chosen: NDArray[np.intp], result: Appearance) -> None:
-    """Round sign, uv in [-1, 1]: red ring on white, or a white glyph on blue. params: kind, glyph."""
+    """Round sign, uv in [-1, 1]: red ring on white, or a white glyph. params: kind, glyph."""
     u, v = points.uv[chosen].T
     kind, glyph = points.params[chosen, :2].T
     f = points.footprint[chosen].max(axis=1)
@@ -210,24 +210,21 @@ def _disc(points: Points, chosen: NDArray[np.intp], result: Appearance) -> None:
     cells = scatter(np.abs(np.floor(u / 0.22)), np.floor(v / 0.28), glyph) < 0.5
     inside = coverage(radius, -1, 0.52, f) * cells
     _mix(result, chosen, inside, np.broadcast_to(ink, (len(u), 3)))
-    corner = coverage(radius, 1.0, 9, f) * (kind != 9)
-    _mix(result, chosen, corner, np.float32([0.25, 0.25, 0.25]))
 
 
 def _warning(points: Points, chosen: NDArray[np.intp], result: Appearance) -> None:
-    """Triangular sign in its square: red border, white field, black glyph."""
+    """Triangular sign, uv in [-1, 1]: red border, white field, black glyph. params: -, glyph."""
     u, v = points.uv[chosen].T
-    kind, glyph = points.params[chosen, :2].T
+    glyph = points.params[chosen, 1]
     f = points.footprint[chosen].max(axis=1)
     edge = np.minimum(v + 1, (1 - v) / 2 - np.abs(u))
     _mix(result, chosen, coverage(edge, 0.16, 9, f), np.float32([0.75, 0.75, 0.72]))
     cells = scatter(np.abs(np.floor(u / 0.15)), np.floor(v / 0.2), glyph) < 0.5
     _mix(result, chosen, coverage(edge, 0.36, 9, f) * cells, np.float32([0.02, 0.02, 0.02]))
-    _mix(result, chosen, coverage(edge, -9, 0.0, f) * (kind != 9), np.float32([0.25, 0.25, 0.25]))
 
 
 def _board(points: Points, chosen: NDArray[np.intp], result: Appearance) -> None:
-    """Rectangular board, uv in [-1, 1]: rim and two lines of text. params: half width, glyph, half height."""
+    """Board, uv in [-1, 1]: rim, lines of text. params: half width, glyph, half height."""
     u, v = points.uv[chosen].T
     half, glyph, tall = points.params[chosen, :3].T
     fu, fv = points.footprint[chosen].T

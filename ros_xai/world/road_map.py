@@ -174,9 +174,11 @@ def _carriageways(outlines: list[Polyline], corners: list[Polyline]) -> list[Pol
         if len(outline) < 3:
             continue
         open_area = shapely.difference(shapely.make_valid(shapely.Polygon(outline)), pavement)
-        for part in shapely.get_parts(open_area):
-            if part.geom_type == "Polygon" and part.area > 0.5:
-                pieces.append(np.asarray(part.exterior.coords)[:-1])
+        pieces += [
+            np.asarray(part.exterior.coords)[:-1]
+            for part in shapely.get_parts(open_area)
+            if part.geom_type == "Polygon" and part.area > 0.5
+        ]
     return pieces
 
 

@@ -12,7 +12,7 @@ from ros_xai.core.geometry import pose, rotation_z
 from ros_xai.world import furniture, plants
 from ros_xai.world.buildings import building, style
 from ros_xai.world.mesh import PAVEMENT, TREE, Material, Mesh, concat
-from ros_xai.world.people import Looks, cyclist, looks, pedestrian
+from ros_xai.world.people import Figure, figure
 from ros_xai.world.rays import Surface
 from ros_xai.world.road_map import Lane, RoadMap, along, arc_length, offset, strip
 from ros_xai.world.shapes import panel
@@ -37,7 +37,7 @@ class Scene:
 
     static: Surface
     street_lamps: NDArray[np.float32]
-    models: tuple[Mesh | Looks, ...]
+    models: tuple[Mesh | Figure, ...]
     traffic: Traffic
     gone: NDArray[np.float64]  # [T, A] metres each agent has moved
 
@@ -79,16 +79,12 @@ def _street_lamp_index(road_map: RoadMap) -> int:
 
 
 def _agent(
-    traffic: Traffic, model: Mesh | Looks, gone: NDArray[np.float64], step: int, agent: int
+    traffic: Traffic, model: Mesh | Figure, gone: NDArray[np.float64], step: int, agent: int
 ) -> Mesh:
     """An agent's mesh where it is at a step, people in the phase of their gait."""
-    if isinstance(model, Looks):
-        if traffic.category[agent] == "bicycle":
-            model = cyclist(model, float(gone[step, agent]))
-        else:
-            moving = bool(traffic.speed[step, agent] > 0.2)
-            height = float(traffic.size[agent, 2])
-            model = pedestrian(model, height, float(gone[step, agent]), moving)
+    if isinstance(model, Figure):
+        moving = bool(traffic.speed[step, agent] > 0.2)
+        model = model.posed(float(gone[step, agent]), moving)
     x, y = traffic.xy[step, agent]
     z = KERB if traffic.category[agent] == "pedestrian" else 0.0
     placed = model.moved(pose(rotation_z(float(traffic.yaw[step, agent])), (x, y, z)))
@@ -102,11 +98,13 @@ def build(seed: int, traffic: Traffic) -> Scene:
     road_map = traffic.road_map
     town = _Town(rng, road_map)
     town.line_streets()
-    models: list[Mesh | Looks] = []
+    models: list[Mesh | Figure] = []
     for k, category in enumerate(traffic.category):
         own = np.random.default_rng([seed, 4, k])
-        person = category in ("pedestrian", "bicycle")
-        models.append(looks(own) if person else vehicle(own, category, traffic.size[k]))
+        if category in ("pedestrian", "bicycle"):
+            models.append(figure(own, float(traffic.size[k, 2]), category == "bicycle"))
+        else:
+            models.append(vehicle(own, category, traffic.size[k]))
     step = np.nan_to_num(np.linalg.norm(np.diff(traffic.xy, axis=0), axis=2))
     gone = np.vstack([np.zeros(step.shape[1]), np.cumsum(step, axis=0)])
     lamps = np.array(town.street_lamps, np.float32).reshape(-1, 3)

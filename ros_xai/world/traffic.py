@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -31,11 +32,11 @@ class TrafficConfig:
     """Densities and shares of the traffic. Lengths in metres, times in seconds."""
 
     spacing: float = 75.0  # metres of driving lane per vehicle
-    walkers: float = 45.0  # metres of sidewalk per pedestrian
+    walkers: float = 30.0  # metres of sidewalk per pedestrian
     parked: float = 0.65  # share of parking places taken
     trucks: float = 0.08
     buses: float = 0.05
-    bicycles: float = 0.12
+    bicycles: float = 0.15
     warm_up: float = 40.0
     lead_car: float = 0.6  # chance of a car that drives ahead on the ego's own route
 
@@ -193,7 +194,7 @@ def _walkers(
         person = ElementTree.SubElement(
             root, "person", {"id": f"p{k}", "depart": "0", "departPos": "random"}
         )
-        for start, end in zip(stops, stops[1:], strict=False):
+        for start, end in pairwise(stops):
             ElementTree.SubElement(person, "walk", {"from": start, "to": end})
 
 

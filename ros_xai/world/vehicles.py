@@ -1,4 +1,4 @@
-"""Vehicle models in their own frame: x forward, y left, z up, origin on the ground below the centre.
+"""Vehicle models: x forward, y left, z up, origin on the ground below the centre.
 
 Lamps of every vehicle are numbered by ``LAMPS``; their power comes from the traffic.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LAMPS = ("head", "tail", "left", "right")
 
-# x of cabin rear foot, roof rear, roof front, cowl over length; belt over height; bonnet over height
+# x of the cabin's rear foot, roof rear, roof front, cowl over length; belt, bonnet over height
 _SHAPES: dict[str, tuple[float, float, float, float, float, float]] = {
     "city": (-0.47, -0.41, 0.10, 0.31, 0.60, 0.56),
     "hatch": (-0.47, -0.37, 0.06, 0.25, 0.62, 0.55),
@@ -56,7 +56,7 @@ _LIVERIES = {
 
 
 def vehicle(rng: Generator, category: str, size: NDArray[np.floating]) -> Mesh:
-    """A car, truck or bus of a size (length, width, height) in metres, of random make and colour."""
+    """A car, truck or bus of a size (length, width, height) in metres, in a random colour."""
     model = _model(category, *(round(float(v), 2) for v in size), int(rng.integers(2)))
     paint = _COLOURS[rng.choice(len(_COLOURS), p=_SHARES / _SHARES.sum())] * rng.uniform(0.75, 1.25)
     colour = model.colour.copy()
