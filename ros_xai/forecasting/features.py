@@ -6,7 +6,7 @@ function prepares training windows and the node's input.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,12 @@ class Features:
     neighbours: NDArray[np.float32]
     neighbour_kind: NDArray[np.int64]
     map: NDArray[np.uint8]
+
+
+def without_context(inputs: Features) -> Features:
+    """The same agents with no map and no neighbours."""
+    nothing = np.zeros_like
+    return replace(inputs, neighbour_kind=nothing(inputs.neighbour_kind), map=nothing(inputs.map))
 
 
 def extrapolated_past(xy: Array, yaw: Array) -> tuple[Array, Array]:

@@ -61,10 +61,16 @@ class Forecast:
     attribution: Array
 
 
+def predict(network: Network, inputs: Features, batch: int = 1024) -> Prediction:
+    """Forecast the agents of the features, at most `batch` of them at once."""
+    tensors = Batch(*(torch.from_numpy(column) for column in vars(inputs).values()))
+    parts = [Batch(*part) for part in zip(*(column.split(batch) for column in tensors))]
+    columns = zip(*(vars(_predict(network, part)).values() for part in parts))
+    return Prediction(*(np.concatenate(column) for column in columns))
+
+
 @torch.inference_mode()
-def predict(network: Network, inputs: Features) -> Prediction:
-    """Forecast the agents of the features, all in one batch."""
-    batch = Batch(*(torch.from_numpy(column) for column in vars(inputs).values()))
+def _predict(network: Network, batch: Batch) -> Prediction:
     code = network.encode(batch)
     logits, blind = network.prior_logits(code), network.prior_logits(masked(code, BLIND))
     modes = network.decode(code, batch)

@@ -105,19 +105,26 @@ def _rising(progress: float, centre: float) -> float:
     return float(1 / (1 + np.exp(-(progress - centre) / (centre / 4))))
 
 
+def new_network(config: NetworkConfig, seed: int) -> Network:
+    """An untrained network that depends on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(config)
+
+
 def train(
+    network: Network,
     data: Windows,
     objective: str,
+    config: TrainingConfig,
     seed: int,
     folder: Path,
-    config: TrainingConfig = TrainingConfig(),
-    network_config: NetworkConfig = NetworkConfig(),
     show: bool = True,
 ) -> Network:
-    """Train a network on windows that are all `scored`; resumes from the checkpoint in `folder`."""
-    torch.manual_seed(seed)
-    network = Network(network_config)
-    trainee = Trainee(network, OBJECTIVES[objective], config)
+    """Train the network on windows that are all `scored`; resumes from the checkpoint in `folder`.
+
+    The random numbers of the batches depend on the seed alone.
+    """
     columns = {name: torch.from_numpy(column) for name, column in vars(data.features).items()}
     columns["future"] = torch.from_numpy(data.future)
 
@@ -126,5 +133,5 @@ def train(
         return {name: column[index] for name, column in columns.items()}
 
     loop = LoopConfig(steps=config.steps, seed=seed, learning_rate=config.learning_rate)
-    fit(trainee, make_batch, loop, folder, show=show)
+    fit(Trainee(network, OBJECTIVES[objective], config), make_batch, loop, folder, show=show)
     return network.eval()

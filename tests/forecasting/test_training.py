@@ -18,6 +18,7 @@ from ros_xai.training.forecasting import (
     NetworkBranches,
     Trainee,
     TrainingConfig,
+    new_network,
     train,
 )
 
@@ -33,9 +34,10 @@ def data(recording: Recording, raster: MapRaster) -> Windows:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_learns_to_forecast(objective: str, data: Windows, tmp_path: Path) -> None:
     config = TrainingConfig(steps=40, batch=16, learning_rate=1e-2)
-    network = train(data, objective, 0, tmp_path, config, SMALL, show=False)
-    torch.manual_seed(0)
-    assert _error(network, data, objective) < 0.9 * _error(Network(SMALL), data, objective)
+    network = new_network(SMALL, seed=0)
+    before = _error(network, data, objective)
+    train(network, data, objective, config, 0, tmp_path, show=False)
+    assert _error(network, data, objective) < 0.9 * before
 
 
 @torch.no_grad()
@@ -50,12 +52,16 @@ def _error(network: Network, data: Windows, objective: str) -> float:
 
 def test_a_training_cut_in_two_is_the_whole_one(data: Windows, tmp_path: Path) -> None:
     config = TrainingConfig(steps=8, batch=16)
-    whole = train(data, "cab", 3, tmp_path / "whole", config, SMALL, show=False)
+    whole = _train(data, config, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         _interrupted(data, config, tmp_path / "cut")
-    resumed = train(data, "cab", 3, tmp_path / "cut", config, SMALL, show=False)
+    resumed = _train(data, config, tmp_path / "cut")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def _train(data: Windows, config: TrainingConfig, folder: Path) -> Network:
+    return train(new_network(SMALL, 3), data, "cab", config, 3, folder, show=False)
 
 
 def _interrupted(data: Windows, config: TrainingConfig, folder: Path) -> None:
@@ -76,7 +82,7 @@ def _interrupted(data: Windows, config: TrainingConfig, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop.LoopConfig, "__init__", every_four)
         patch.setattr(loop, "save_checkpoint", save_and_stop)
-        train(data, "cab", 3, folder, config, SMALL, show=False)
+        _train(data, config, folder)
 
 
 def test_clip_and_kl_weight_rise_during_the_training(data: Windows) -> None:
