@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Depth = NDArray[np.float32]
+ON_ROAD = 0.1  # relative difference in inverse depth up to which a return belongs to the road
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,16 @@ def close_gaps(sparse_depth: Depth, radius: int) -> Depth:
     return filled
 
 
-def column_fill(sparse_depth: Depth, gap: int | None = None) -> ColumnFill:
+def column_fill(
+    sparse_depth: Depth, gap: int | None = None, road: Depth | None = None
+) -> ColumnFill:
     """Linear in inverse depth along each column between beams, constant beyond the outer ones.
 
     On a plane inverse depth is linear in the image row, so roads and walls come out exact.
     ``gap``: columns that a return may be copied sideways, by default 1/400 of the width. A
-    column without any return takes the nearest one that has some.
+    column without any return takes the nearest one that has some. ``road``: inverse depth of
+    the road's plane [H, W]; a column whose lower return lies on it follows it up to the foot of
+    what the upper return hit, and stands upright from there.
     """
     height, width = sparse_depth.shape
     sparse = close_gaps(sparse_depth, max(1, round(width / 400)) if gap is None else gap)
@@ -61,14 +66,33 @@ def column_fill(sparse_depth: Depth, gap: int | None = None) -> ColumnFill:
 
     disparity = np.divide(1, sparse, out=np.zeros_like(sparse), where=hit)
     rows = np.arange(height, dtype=np.int32)[:, None]
-    above = np.maximum.accumulate(np.where(hit, rows, -1), axis=0)
-    below = np.minimum.accumulate(np.where(hit, rows, height)[::-1], axis=0)[::-1]
+    above = _accumulated(np.maximum, np.where(hit, rows, -1))
+    below = _accumulated(np.minimum, np.where(hit, rows, height)[::-1])[::-1]
     above, below = np.where(above < 0, below, above), np.where(below == height, above, below)
-    at_above = np.take_along_axis(disparity, above, 0)
-    at_below = np.take_along_axis(disparity, below, 0)
-    share = ((rows - above) / np.maximum(below - above, 1)).clip(0, 1).astype(np.float32)
-    distance = np.minimum(np.abs(rows - above), np.abs(below - rows)).astype(np.float32)
-    return ColumnFill(at_above + share * (at_below - at_above), distance)
+    columns = np.arange(width, dtype=np.int32)
+    at_above = disparity.take(above * width + columns)
+    lower = below * width + columns
+    at_below = disparity.take(lower)
+    to_above, to_below = np.abs(rows - above), np.abs(below - rows)
+    distance = np.minimum(to_above, to_below).astype(np.float32)
+    span = np.maximum(below - above, 1).astype(np.float32)
+    share = np.minimum(to_above.astype(np.float32) / span, 1)
+    filled = at_above + share * (at_below - at_above)
+    if road is not None:
+        on_road = np.abs(road.take(lower) - at_below) < ON_ROAD * at_below
+        upright = np.minimum(np.maximum(road, at_above), np.maximum(at_below, at_above))
+        filled = np.where(on_road & (below > above), upright, filled)
+        # Below the last return the road comes nearer, or hides behind what that return hit.
+        filled = np.where(rows > below, np.maximum(filled, road), filled)
+    return ColumnFill(filled, distance)
+
+
+def _accumulated(operation: np.ufunc, values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """operation.accumulate(values, axis=0), four times as fast by whole rows."""
+    result = np.ascontiguousarray(values)
+    for row in range(1, len(result)):
+        operation(result[row], result[row - 1], out=result[row])
+    return result
 
 
 def interpolate_columns(sparse_depth: Depth) -> Depth:

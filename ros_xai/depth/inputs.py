@@ -1,7 +1,7 @@
 """What a depth network sees of one frame: the same arrays in training and on the road.
 
 Geometry channels [4, H, W]: inverse depth of the returns and the interpolated inverse depth (1/m,
-0 = none), the confidence of the interpolation in [0, 1], and the height of the pixel's ray.
+0 = none), the confidence of the interpolation in [0, 1], and the inverse depth of the road's plane.
 All are of a canonical camera: seen through another focal length the same picture belongs to a
 world scaled by f / FOCAL (Yin et al., "Metric3D", ICCV 2023), so one network serves any camera.
 """
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ros_xai.depth.fill import column_fill
+from ros_xai.depth.road import NOMINAL, fit_road
 
-SPARSE, FILL, CONFIDENCE, RAY = range(4)
+SPARSE, FILL, CONFIDENCE, ROAD = range(4)
 FOCAL = 370.0  # pixels: KITTI's 721.5 at 640 of 1242 columns
 CONFIDENCE_ROWS = 16.0  # rows from a beam at which its interpolation has lost 1/e of its weight
 
@@ -37,14 +38,16 @@ def network_input(
     K = np.asarray(intrinsics, dtype=np.float64)
     height, width = sparse_depth.shape
     scale = float(K[1, 1] / FOCAL)
-    fill = column_fill(sparse_depth)
+    road = fit_road(sparse_depth, K)
+    plane = (road or NOMINAL).disparity(K, height, width)
+    fill = column_fill(sparse_depth, road=None if road is None else plane)
     geometry = np.empty((4, height, width), dtype=np.float32)
     geometry[SPARSE] = np.divide(
         scale, sparse_depth, out=np.zeros_like(sparse_depth), where=sparse_depth > 0
     )
     geometry[FILL] = fill.disparity * np.float32(scale)
     geometry[CONFIDENCE] = np.exp(-fill.distance / np.float32(CONFIDENCE_ROWS))
-    geometry[RAY] = ((np.arange(height) - K[1, 2]) / FOCAL)[:, None]
+    geometry[ROAD] = plane * np.float32(scale)
     pixels = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
     pixels *= np.float32(1 / 255)
     return NetworkInput(pixels, geometry, scale)
