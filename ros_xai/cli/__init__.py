@@ -7,7 +7,8 @@ import typer
 import ros_xai
 from ros_xai.cli import bag, world
 from ros_xai.cli.bench import bench
-from ros_xai.cli.replay import demo, replay, report
+
+ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,12 +16,33 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(demo)
-app.command()(replay)
-app.command()(report)
+
+
+def _needs_ros() -> None:
+    """Needs rclpy, which is not installed."""
+    typer.echo(
+        "error: this command needs rclpy: source a ROS 2 installation, "
+        "or pip install 'ros_xai[ros]'",
+        err=True,
+    )
+    raise typer.Exit(2)
+
+
+try:
+    from ros_xai.cli.replay import demo, replay, report
+except ModuleNotFoundError as missing:
+    if missing.name != "rclpy":
+        raise
+    # A machine that only renders or trains has no ROS.
+    for name in ("demo", "replay", "report"):
+        app.command(name, context_settings=ANY_ARGUMENTS)(_needs_ros)
+else:
+    for command in (demo, replay, report):
+        app.command()(command)
+
 app.add_typer(bag.app, name="bag")
 app.add_typer(world.app, name="world")
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
+app.command(context_settings=ANY_ARGUMENTS)(bench)
 
 
 def _print_version(wanted: bool) -> None:

@@ -27,5 +27,14 @@ cv_bridge = _prefer("cv_bridge", "ros_xai.ros.equivalents.cv_bridge")
 point_cloud2 = _prefer("sensor_msgs_py.point_cloud2", "ros_xai.ros.equivalents.point_cloud2")
 tf2_ros = _prefer("tf2_ros", "ros_xai.ros.equivalents.tf2_ros")
 
-# Without tf2_msgs no node can listen to /tf_static; transforms then come as parameters.
-LIVE_TF = find_spec("tf2_msgs") is not None
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+# Without tf2_msgs no node can listen to /tf_static; transforms then come as parameters. The
+# module, not the package: any folder of that name on the path passes for a package.
+LIVE_TF = _installed("tf2_msgs.msg")
