@@ -167,7 +167,8 @@ def markers(run: Drive, step: int) -> list[Marker]:
     for a in np.flatnonzero(near):
         x, y = (float(v) for v in traffic.xy[step, a])
         length, width, height = (float(v) for v in traffic.size[a])
-        T = pose(rotation_z(float(traffic.yaw[step, a])), (x, y, height / 2))
+        z = float(run.scene.height[step, a]) + height / 2
+        T = pose(rotation_z(float(traffic.yaw[step, a])), (x, y, z))
         boxes.append(Marker(int(a), traffic.category[a], T, (length, width, height)))
     return boxes
 

@@ -40,7 +40,7 @@ class NetworkConfig:
 NETWORKS: dict[str, NetworkConfig] = {
     "town": NetworkConfig(),
     "grid": NetworkConfig(removed=0.0, curved=0.0, roundabouts=0, jitter=4.0),
-    "tee": NetworkConfig(removed=0.45, curved=0.1, roundabouts=0, lights=0.3),
+    "tee": NetworkConfig(removed=0.25, curved=0.1, roundabouts=0, lights=0.3),
     "curves": NetworkConfig(curved=1.0, bend=0.24, roundabouts=0, removed=0.3),
     "roundabouts": NetworkConfig(roundabouts=4, block=135.0, lights=0.2, removed=0.1),
 }

@@ -93,8 +93,11 @@ def _limb(start: float, end: float, colour: Vector, label: int) -> Mesh:
 
 def _trunk(s: float, top: Vector, trousers: Vector, bag: bool, label: int) -> list[Mesh]:
     """From the hips (z = 0) to the shoulders (z = 1)."""
-    radii = (0.14 * s, 0.21 * s, 0.575)
-    parts = [ball(radii, (0, 0, 0.5), Material.CLOTH, top, label, 6)]
+    belly, chest = (0.14 * s, 0.175 * s, 0.575), (0.115 * s, 0.225 * s, 0.27)
+    parts = [
+        ball(belly, (0, 0, 0.5), Material.CLOTH, top, label, 6),
+        ball(chest, (0, 0, 0.80), Material.CLOTH, top, label, 6),
+    ]
     if bag:
         radii, colour = (0.10 * s, 0.15 * s, 0.40), trousers * 2 + 0.02
         parts.append(ball(radii, (-0.19 * s, 0, 0.57), Material.CLOTH, colour, label, 4))

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from ros_xai.world.junctions import split
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -45,10 +47,11 @@ class Signal:
 
 @dataclass(frozen=True)
 class RoadMap:
-    """Lanes by id, outlines of the junctions' carriageways, and signals."""
+    """Lanes by id, outlines of the junctions' carriageways and of their pavements, signals."""
 
     lanes: dict[str, Lane]
     junctions: tuple[Polyline, ...]
+    pavements: tuple[Polyline, ...]
     signals: tuple[Signal, ...]
 
     def of_kind(self, *kinds: str) -> list[Lane]:
@@ -152,34 +155,34 @@ def read_map(net_xml: bytes) -> RoadMap:
                 edge.get("function", "") == "internal",
                 ruled.index(lane_id) if lane_id in ruled else -1,
             )
-    outlines = [
-        _points(j.get("shape", ""))
+    junctions, pavements = _junctions(root, lanes)
+    return RoadMap(lanes, junctions, pavements, tuple(links[key][1] for key in ruled))
+
+
+def _junctions(
+    root: ElementTree.Element, lanes: dict[str, Lane]
+) -> tuple[tuple[Polyline, ...], tuple[Polyline, ...]]:
+    """Carriageways and pavements of all junctions."""
+    found = {
+        j.get("id", ""): _points(j.get("shape", ""))
         for j in root.iter("junction")
-        if j.get("type") != "internal" and j.get("shape")
-    ]
-    corners = [lane.shape for lane in lanes.values() if lane.kind == "corner"]
-    junctions = tuple(_carriageways(outlines, corners))
-    return RoadMap(lanes, junctions, tuple(links[key][1] for key in ruled))
-
-
-def _carriageways(outlines: list[Polyline], corners: list[Polyline]) -> list[Polyline]:
-    """Junction outlines without the pavement of their corners."""
-    import shapely
-
-    pavement = shapely.union_all(
-        [shapely.make_valid(shapely.Polygon(c)) for c in corners if len(c) > 2]
-    )
-    pieces: list[Polyline] = []
-    for outline in outlines:
-        if len(outline) < 3:
+        if j.get("type") != "internal" and j.get("shape", "").count(" ") >= 2
+    }
+    index = {name: k for k, name in enumerate(found)}
+    ways: dict[int, list[Polyline]] = {}
+    corners: dict[int, list[Polyline]] = {}
+    streets = []
+    for lane in lanes.values():
+        outline = lane.shape if lane.kind == "corner" else strip(lane.shape, lane.width / 2)
+        if not lane.edge.startswith(":"):
+            streets.append(outline)
             continue
-        open_area = shapely.difference(shapely.make_valid(shapely.Polygon(outline)), pavement)
-        pieces += [
-            np.asarray(part.exterior.coords)[:-1]
-            for part in shapely.get_parts(open_area)
-            if part.geom_type == "Polygon" and part.area > 0.5
-        ]
-    return pieces
+        # SUMO names what is inside junction J ":J_0", ":J_c0" (crossing), ":J_w0" (walking area)
+        junction = index.get(lane.edge[1:].rsplit("_", 1)[0])
+        if junction is not None and len(outline) > 2:
+            (corners if lane.kind == "corner" else ways).setdefault(junction, []).append(outline)
+    carriageways, pavements = split(list(found.values()), ways, corners, streets)
+    return tuple(carriageways), tuple(pavements)
 
 
 def _kind(edge: ElementTree.Element, lane: ElementTree.Element) -> str:

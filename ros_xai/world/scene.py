@@ -9,23 +9,17 @@ import cv2
 import numpy as np
 
 from ros_xai.core.geometry import pose, rotation_z
-from ros_xai.world import furniture, plants
-from ros_xai.world.buildings import building, style
-from ros_xai.world.mesh import PAVEMENT, TREE, Material, Mesh, concat
+from ros_xai.world.mesh import Mesh, concat
 from ros_xai.world.people import Figure, figure
 from ros_xai.world.rays import Surface
-from ros_xai.world.road_map import Lane, RoadMap, along, arc_length, offset, strip
-from ros_xai.world.shapes import panel
+from ros_xai.world.road_map import RoadMap
 from ros_xai.world.streets import KERB, ground
+from ros_xai.world.town import Town, street_lamp_index
 from ros_xai.world.traffic import BRAKE, LEFT, LIGHT_STATES, RIGHT, Traffic
 from ros_xai.world.vehicles import LAMPS, vehicle
 
 if TYPE_CHECKING:
-    from numpy.random import Generator
     from numpy.typing import NDArray
-
-_LAMPS_PER_SIGNAL = 3  # red, amber, green
-_CELL = 0.5  # metres of the map of taken ground
 
 
 @dataclass(frozen=True)
@@ -40,10 +34,11 @@ class Scene:
     models: tuple[Mesh | Figure, ...]
     traffic: Traffic
     gone: NDArray[np.float64]  # [T, A] metres each agent has moved
+    height: NDArray[np.float64]  # [T, A] of the ground below each agent, m
 
     @property
     def street_lamp_index(self) -> int:
-        return _street_lamp_index(self.traffic.road_map)
+        return street_lamp_index(self.traffic.road_map)
 
     def movers(self, step: int, around: NDArray[np.floating], reach: float = 130.0) -> Mesh:
         """All agents but the ego within ``reach`` metres, at a step; instance = agent index."""
@@ -51,7 +46,18 @@ class Scene:
         near = np.linalg.norm(traffic.xy[step] - around, axis=1) < reach  # False where NaN
         near[0] = False
         moving = np.flatnonzero(near & ~traffic.parked)
-        return concat(_agent(traffic, self.models[a], self.gone, step, a) for a in moving.tolist())
+        return concat(self.agent(step, a) for a in moving.tolist())
+
+    def agent(self, step: int, agent: int) -> Mesh:
+        """One agent where it is at a step, people in the phase of their gait."""
+        traffic, model = self.traffic, self.models[agent]
+        if isinstance(model, Figure):
+            walking = bool(traffic.speed[step, agent] > 0.2)
+            model = model.posed(float(self.gone[step, agent]), walking)
+        x, y = traffic.xy[step, agent]
+        T = pose(rotation_z(float(traffic.yaw[step, agent])), (x, y, self.height[step, agent]))
+        first = self.street_lamp_index + 1
+        return model.moved(T).with_instance(agent, first + len(LAMPS) * agent)
 
     def lamp_powers(self, step: int, dark: float) -> NDArray[np.float32]:
         """Power of every lamp, 0 = off; ``dark`` 0 by day to 1 by night."""
@@ -74,29 +80,11 @@ class Scene:
         return power
 
 
-def _street_lamp_index(road_map: RoadMap) -> int:
-    return _LAMPS_PER_SIGNAL * len(road_map.signals)
-
-
-def _agent(
-    traffic: Traffic, model: Mesh | Figure, gone: NDArray[np.float64], step: int, agent: int
-) -> Mesh:
-    """An agent's mesh where it is at a step, people in the phase of their gait."""
-    if isinstance(model, Figure):
-        moving = bool(traffic.speed[step, agent] > 0.2)
-        model = model.posed(float(gone[step, agent]), moving)
-    x, y = traffic.xy[step, agent]
-    z = KERB if traffic.category[agent] == "pedestrian" else 0.0
-    placed = model.moved(pose(rotation_z(float(traffic.yaw[step, agent])), (x, y, z)))
-    first = _street_lamp_index(traffic.road_map) + 1
-    return placed.with_instance(agent, first + len(LAMPS) * agent)
-
-
 def build(seed: int, traffic: Traffic) -> Scene:
     """The seeded town of a traffic: same seed, same town."""
     rng = np.random.default_rng([seed, 3])
     road_map = traffic.road_map
-    town = _Town(rng, road_map)
+    town = Town(rng, road_map)
     town.line_streets()
     models: list[Mesh | Figure] = []
     for k, category in enumerate(traffic.category):
@@ -108,12 +96,42 @@ def build(seed: int, traffic: Traffic) -> Scene:
     step = np.nan_to_num(np.linalg.norm(np.diff(traffic.xy, axis=0), axis=2))
     gone = np.vstack([np.zeros(step.shape[1]), np.cumsum(step, axis=0)])
     lamps = np.array(town.street_lamps, np.float32).reshape(-1, 3)
+    scene = Scene(
+        Surface(concat([])), lamps, tuple(models), traffic, gone, _ground_heights(traffic)
+    )
     # what is parked stays: it is part of the static world, under its own instance
-    parked = [
-        _agent(traffic, models[a], gone, 0, a) for a in np.flatnonzero(traffic.parked).tolist()
-    ]
-    static = _near_path(concat([ground(rng, road_map), *town.parts, *parked]), traffic.xy[:, 0])
-    return Scene(Surface(static), lamps, tuple(models), traffic, gone)
+    parked = [scene.agent(0, a) for a in np.flatnonzero(traffic.parked).tolist()]
+    static = concat([ground(rng, road_map), *town.parts, *parked])
+    return replace(scene, static=Surface(_near_path(static, traffic.xy[:, 0])))
+
+
+def _ground_heights(traffic: Traffic, cell: float = 0.2) -> NDArray[np.float64]:
+    """Heights [T, A] of the ground: the kerb's where a walker is off the road, else 0."""
+    heights = np.zeros(traffic.xy.shape[:2])
+    walkers = np.flatnonzero(np.array(traffic.category) == "pedestrian")
+    if len(walkers) == 0:
+        return heights
+    road = _road_raster(traffic.road_map, cell)
+    place = np.nan_to_num(traffic.xy[:, walkers].astype(np.float64))
+    column, row = np.round((place - road[1]) / cell).astype(int).transpose(2, 0, 1)
+    inside = (row >= 0) & (column >= 0) & (row < road[0].shape[0]) & (column < road[0].shape[1])
+    on_road = np.zeros(row.shape, bool)
+    on_road[inside] = road[0][row[inside], column[inside]] > 0
+    raised = np.pad(np.where(on_road, 0.0, KERB), ((2, 2), (0, 0)), mode="edge")
+    # a step up or down takes half a second
+    heights[:, walkers] = np.lib.stride_tricks.sliding_window_view(raised, 5, axis=0).mean(-1)
+    return heights
+
+
+def _road_raster(road_map: RoadMap, cell: float) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Where the ground is road, uint8 [H, W], and the position of its first cell."""
+    outlines = [*road_map.drivable(), *road_map.crossings()]
+    origin = np.vstack(outlines).min(0) - 1.0
+    size = np.ceil((np.vstack(outlines).max(0) + 1.0 - origin) / cell).astype(int)
+    canvas = np.zeros((size[1], size[0]), np.uint8)
+    for outline in outlines:
+        cv2.fillPoly(canvas, [np.round((outline - origin) / cell).astype(np.int32)], 1)
+    return canvas, origin
 
 
 def _near_path(mesh: Mesh, path: NDArray[np.floating], reach: float = 170.0) -> Mesh:
@@ -128,217 +146,3 @@ def _near_path(mesh: Mesh, path: NDArray[np.floating], reach: float = 170.0) -> 
     column, row = np.round((place - origin) / cell).astype(int).T
     large = np.ptp(mesh.corners[:, :, :2], axis=1).max(axis=1) > 100.0
     return mesh.chosen(np.flatnonzero(seen[row, column].astype(bool) | large))
-
-
-class _Town:
-    """Places things along the outer side of every sidewalk, on ground not taken yet."""
-
-    def __init__(self, rng: Generator, road_map: RoadMap) -> None:
-        self.rng = rng
-        self.road_map = road_map
-        self.parts: list[Mesh] = []
-        self.street_lamps: list[NDArray[np.float64]] = []
-        points = np.vstack([lane.shape for lane in road_map.lanes.values()])
-        self._origin = points.min(0) - 80
-        size = np.ceil((points.max(0) + 80 - self._origin) / _CELL).astype(int)
-        self._taken = np.zeros((size[1], size[0]), np.uint8)
-        for lane in road_map.lanes.values():
-            outline = lane.shape if lane.kind == "corner" else strip(lane.shape, lane.width / 2)
-            self._fill(self._taken, outline)
-        for outline in road_map.junctions:
-            self._fill(self._taken, outline)
-        self._trees = [
-            *(plants.broadleaf(rng, float(rng.uniform(6, 11))) for _ in range(5)),
-            *(plants.bare(rng, float(rng.uniform(6, 10))) for _ in range(3)),
-            plants.conifer(rng, float(rng.uniform(7, 12))),
-        ]
-        self._backdrop = [plants.broadleaf(rng, float(rng.uniform(7, 13)), 16) for _ in range(5)]
-
-    def _fill(self, canvas: NDArray[np.uint8], outline: NDArray[np.float64]) -> None:
-        cells = np.round((outline - self._origin) / _CELL).astype(np.int32)
-        cv2.fillPoly(canvas, [cells], 1)
-
-    def _claim(self, outline: NDArray[np.float64]) -> bool:
-        """Take a polygon of ground unless any of it is taken."""
-        wanted = np.zeros_like(self._taken)
-        self._fill(wanted, outline)
-        if not wanted.any() or (wanted & self._taken).any():
-            return False
-        self._taken |= wanted
-        return True
-
-    def _free(self, point: NDArray[np.float64]) -> bool:
-        column, row = np.round((point - self._origin) / _CELL).astype(int)
-        inside = 0 <= row < self._taken.shape[0] and 0 <= column < self._taken.shape[1]
-        return bool(inside and not self._taken[row, column])
-
-    def _put(self, mesh: Mesh, xy: NDArray[np.float64], angle: float, z: float = KERB) -> None:
-        self.parts.append(mesh.moved(pose(rotation_z(angle), (*xy, z))))
-
-    def line_streets(self) -> None:
-        sidewalks = [x for x in self.road_map.of_kind("sidewalk") if arc_length(x.shape)[-1] > 12]
-        kinds = ["terrace", "house", "park", "block"]
-        for lane in sidewalks:
-            kind = str(self.rng.choice(kinds, p=[0.45, 0.27, 0.13, 0.15]))
-            self._kerb_side(lane, treed=kind != "terrace" and self.rng.random() < 0.6)
-            if kind == "park":
-                self._park(lane)
-            else:
-                self._lots(lane, kind)
-        self._signals()
-        self._infill()
-
-    def _infill(self) -> None:
-        """Houses and trees on what is left of the blocks and around the town."""
-        rng = self.rng
-        high = self._origin + np.array(self._taken.shape[::-1]) * _CELL
-        for x in np.arange(self._origin[0] + 8, high[0] - 8, 13.0):
-            for y in np.arange(self._origin[1] + 8, high[1] - 8, 13.0):
-                angle, at = float(rng.uniform(0, 6.28)), np.array([x, y])
-                if rng.random() < 0.45:
-                    size = rng.uniform(7, 11, 2)
-                    local = np.array([(0, 0), (size[0], 0), size, (0, size[1])])
-                    if self._claim(at + local @ rotation_z(angle)[:2, :2].T):
-                        look = style(rng, "house" if rng.random() < 0.5 else "terrace")
-                        house = building(
-                            rng, replace(look, ground=0.0), *size, int(rng.integers(2, 6))
-                        )
-                        self._put(house, at, angle, -0.05)
-                elif self._free(at):
-                    tree = self._backdrop[rng.integers(len(self._backdrop))]
-                    self._put(tree, at, angle, -0.03)
-
-    def _kerb_side(self, lane: Lane, treed: bool) -> None:
-        """Lamp posts, trees, signs and small things in the strip beside the kerb."""
-        rng, length = self.rng, arc_length(lane.shape)[-1]
-        line = offset(lane.shape, lane.width / 2 - 0.45)
-        street_lamp = _street_lamp_index(self.road_map)
-        for s in np.arange(rng.uniform(6, 14), length - 5, rng.uniform(24, 32)):
-            (xy,), (angle,) = along(line, np.array([s]))
-            height, arm = float(rng.uniform(5.5, 7.5)), 1.6
-            self._put(furniture.lamp_post(rng, height, arm, street_lamp), xy, angle)
-            left = np.array([-np.sin(angle), np.cos(angle)])
-            self.street_lamps.append(np.array([*(xy + arm * left), height + KERB]))
-        for s in np.arange(rng.uniform(4, 10), length - 4, 9.0):
-            (xy,), (angle,) = along(line, np.array([s]))
-            roll = rng.random()
-            if treed and roll < 0.75:
-                tree = self._trees[rng.integers(len(self._trees))]
-                self._put(tree, xy, float(rng.uniform(0, 6.28)))
-            elif roll < 0.16:
-                self._put(furniture.sign(rng), xy, angle)
-            elif roll < 0.22:
-                self._put(furniture.billboard(rng), xy, angle)
-            elif roll < 0.32:
-                self._put(furniture.bollard(), xy, angle)
-            elif roll < 0.37:
-                self._put(furniture.bin_(rng), xy, angle)
-
-    def _lots(self, lane: Lane, kind: str) -> None:
-        """Buildings, wall to wall (terrace), detached behind gardens (house), or large (block)."""
-        rng, length = self.rng, arc_length(lane.shape)[-1]
-        front = offset(lane.shape, -lane.width / 2 - 0.1)
-        garden = float(rng.uniform(3.5, 6.5)) if kind == "house" else 0.0
-        s = float(rng.uniform(0, 3))
-        storeys = int(rng.integers(2, 5))
-        while s < length - 5:
-            width = float(
-                rng.uniform(*{"terrace": (6, 14), "house": (8, 12), "block": (18, 34)}[kind])
-            )
-            width = min(width, length - s - 0.5)
-            ends, _ = along(front, np.array([s, s + width]))
-            s += width + (float(rng.uniform(2, 6)) if kind == "house" else 0.0)
-            depth = float(rng.uniform(8, 12))
-            floors = max(1, storeys + int(rng.integers(-1, 2))) + (kind == "block")
-            self._lot(kind, ends, garden, depth, min(floors, 2) if kind == "house" else floors)
-
-    def _lot(
-        self, kind: str, ends: NDArray[np.float64], garden: float, depth: float, storeys: int
-    ) -> None:
-        """One plot behind the chord ``ends`` [2, 2] of the sidewalk's outer border.
-
-        The building's frame has x against the driving direction, so that y points outwards.
-        """
-        rng = self.rng
-        chord = ends[0] - ends[1]
-        width = float(np.linalg.norm(chord))
-        angle = float(np.arctan2(chord[1], chord[0]))
-        x, y = chord / width, np.array([-chord[1], chord[0]]) / width
-        inner = ends[1] + y * 0.6
-        corners = [inner, inner + x * width, inner + x * width + y * (garden + depth)]
-        if width < 4 or not self._claim(np.array([*corners, inner + y * (garden + depth)])):
-            return
-        T = pose(rotation_z(angle), (*ends[1], KERB))
-        look = style(rng, kind)
-        house = building(rng, look, width - 0.02, depth, storeys)
-        self.parts.append(house.moved(T @ pose(np.eye(3), (0.01, garden + 0.35, 0))))
-        material, label = (Material.GRASS, TREE) if garden else (Material.PAVERS, PAVEMENT)
-        colour = (0.10, 0.13, 0.035) if garden else (0.25, 0.25, 0.24)
-        apron = panel(
-            (0, -0.3, -0.01), (width, 0, 0), (0, garden + 1.0, 0), material, colour, label
-        )
-        self.parts.append(apron.moved(T))
-        if garden:
-            self._garden(T, width, garden)
-
-    def _garden(self, T: NDArray[np.float64], width: float, garden: float) -> None:
-        rng = self.rng
-        border = rng.integers(5)
-        gate = float(rng.uniform(2.0, 3.2))
-        run = max(width - gate, 1.0)
-        if border == 0:
-            piece = plants.hedge(rng, run, float(rng.uniform(1.0, 1.8)), 0.6)
-        elif border == 1:
-            piece = furniture.wooden_fence(rng, run, float(rng.uniform(1.0, 1.7)))
-        elif border == 2:
-            piece = furniture.railing(run)
-        else:
-            piece = furniture.low_wall(
-                run, float(rng.uniform(0.6, 1.1)), np.array([0.3, 0.15, 0.1])
-            )
-        self.parts.append(piece.moved(T @ pose(np.eye(3), (0, 0.3, 0))))
-        if rng.random() < 0.6:
-            tree = self._trees[rng.integers(len(self._trees))].moved(np.diag([0.6, 0.6, 0.6, 1]))
-            at = (rng.uniform(1, width - 1), garden * 0.55, 0)
-            self.parts.append(tree.moved(T @ pose(np.eye(3), at)))
-
-    def _park(self, lane: Lane) -> None:
-        """Railing or hedge, and trees on grass behind it."""
-        rng, length = self.rng, arc_length(lane.shape)[-1]
-        border = offset(lane.shape, -lane.width / 2 - 0.25)
-        fenced = rng.random()
-        for s in np.arange(1.0, length - 5.0, 4.2):
-            ends, (angle, _) = along(border, np.array([s, s + 4.2]))
-            run = float(np.linalg.norm(ends[1] - ends[0]))
-            if fenced < 0.5:
-                self._put(furniture.railing(run), ends[0], angle)
-            elif fenced < 0.8:
-                self._put(plants.hedge(rng, run, 1.2, 0.7), ends[0], angle)
-        for s in np.arange(3.0, length - 3.0, 5.0):
-            (xy,), (angle,) = along(border, np.array([s]))
-            away = np.array([np.sin(angle), -np.cos(angle)])
-            for distance in rng.uniform(2.5, 32.0, 2):
-                at = xy + away * distance
-                if self._free(at):
-                    self._put(
-                        self._trees[rng.integers(len(self._trees))],
-                        at,
-                        float(rng.uniform(0, 6.28)),
-                        -0.03,
-                    )
-
-    def _signals(self) -> None:
-        """One post with heads per approach, at the stop line beside the kerb."""
-        done: set[str] = set()
-        for k, signal in enumerate(self.road_map.signals):
-            lane = self.road_map.lanes[signal.lane]
-            if lane.edge in done or lane.kind != "drive":
-                continue
-            done.add(lane.edge)
-            walk = self.road_map.lanes.get(f"{lane.edge}_0", lane)
-            line = offset(walk.shape, walk.width / 2 - 0.35)
-            (xy,), (angle,) = along(line, np.array([arc_length(line)[-1] - 0.6]))
-            gap = float(np.linalg.norm(lane.shape[-1] - xy))
-            reach = gap if gap > 4.0 else 0.0
-            mesh = furniture.traffic_light(_LAMPS_PER_SIGNAL * k, reach=reach)
-            self._put(mesh, xy, angle)

@@ -44,11 +44,10 @@ def ground(rng: Generator, road_map: RoadMap) -> Mesh:
     for lane in road_map.of_kind("crossing"):
         left, right = (_lift(offset(lane.shape, k * lane.width / 2), 0.004) for k in (1, -1))
         parts.append(ribbon(left, right, Material.CROSSING, tint, ROAD, (lane.width,)))
-    for lane in road_map.of_kind("corner"):
-        if len(lane.shape) > 2:
-            parts.append(floor(lane.shape, KERB, Material.PAVERS, paving, PAVEMENT))
-            closed = np.vstack([lane.shape, lane.shape[:1]])
-            parts.append(wall(closed, -0.01, KERB, Material.CONCRETE, (0.33,) * 3, PAVEMENT))
+    for outline in road_map.pavements:
+        parts.append(floor(outline, KERB, Material.PAVERS, paving, PAVEMENT))
+        closed = np.vstack([outline, outline[:1]])
+        parts.append(wall(closed, -0.01, KERB, Material.CONCRETE, (0.33,) * 3, PAVEMENT))
     return concat(parts)
 
 

@@ -1,0 +1,109 @@
+"""Traffic: it repeats itself, obeys physics and lights, and shows what the papers need."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ros_xai.world.check import off_road, red_light_runs, teleport
+from ros_xai.world.network import NETWORKS
+from ros_xai.world.traffic import BRAKE, LIGHT_STATES, Traffic, TrafficConfig, simulate
+
+_DIGEST = """
+import hashlib
+from ros_xai.world.traffic import simulate
+t = simulate(7, 5.0, "tee")
+print(hashlib.sha256(b"".join(a.tobytes() for a in (t.xy, t.yaw, t.speed, t.lights))).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Traffic]:
+    return [simulate(k, 30.0, name) for k, name in enumerate(sorted(NETWORKS))]
+
+
+def test_same_seed_same_tracks_in_another_process() -> None:
+    run = simulate(7, 5.0, "tee")
+    arrays = (run.xy, run.yaw, run.speed, run.lights)
+    here = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+    done = subprocess.run(
+        [sys.executable, "-c", _DIGEST], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith(here)
+
+
+def test_nobody_teleports_leaves_the_road_or_runs_a_red_light(runs: list[Traffic]) -> None:
+    for run in runs:
+        assert teleport(run) < 0.2
+        assert off_road(run) < 0.02
+        assert red_light_runs(run) == 0
+
+
+def test_the_checks_notice_broken_tracks(runs: list[Traffic]) -> None:
+    run = runs[0]
+    xy = run.xy.copy()
+    xy[100:, 0] += 2.0
+    broken = Traffic(**{**vars(run), "xy": xy})
+    assert teleport(broken) > 1.0
+    sideways = Traffic(**{**vars(run), "xy": run.xy + 9.0})
+    assert off_road(sideways) > 0.5
+    always_red = Traffic(**{**vars(run), "lights": np.zeros_like(run.lights)})
+    assert sum(red_light_runs(Traffic(**{**vars(r), "lights": np.zeros_like(r.lights)}))
+               for r in runs) > 0
+    assert LIGHT_STATES[always_red.lights[0, 0]] == "r" if always_red.lights.size else True
+
+
+def test_all_kinds_of_agents_and_situations_occur(runs: list[Traffic]) -> None:
+    kinds = {c for run in runs for c in run.category}
+    assert kinds == {"car", "truck", "bus", "bicycle", "pedestrian"}
+    oncoming = stopped = led = parked = 0
+    for run in runs:
+        offset = run.xy - run.xy[:, :1]
+        cos, sin = np.cos(run.yaw[:, :1]), np.sin(run.yaw[:, :1])
+        ahead = offset[..., 0] * cos + offset[..., 1] * sin
+        beside = -offset[..., 0] * sin + offset[..., 1] * cos
+        turned = np.cos(run.yaw - run.yaw[:, :1])
+        vehicle = np.isin(run.category, ["car", "truck", "bus"])
+        in_lane = (ahead > 3) & (ahead < 40) & (np.abs(beside) < 1.5) & (turned > 0.9) & vehicle
+        same_speed = np.abs(run.speed - run.speed[:, :1]) < 0.5
+        led += int((in_lane & same_speed & (run.speed > 3)).any(axis=1).sum())
+        stopped += int((in_lane & (run.speed < 0.2) & ~run.parked).any(axis=1).sum())
+        oncoming += int(((ahead > 3) & (ahead < 60) & (turned < -0.9) & (run.speed > 2)).sum())
+        parked += int(run.parked.sum())
+    assert min(oncoming, stopped, led, parked) > 20
+
+
+def test_speeds_are_those_of_the_tracks(runs: list[Traffic]) -> None:
+    run = runs[1]
+    cars = np.array([c == "car" for c in run.category]) & ~run.parked
+    moved = np.linalg.norm(np.diff(run.xy[:, cars].astype(float), axis=0), axis=2) / 0.1
+    mean = (run.speed[1:, cars] + run.speed[:-1, cars]) / 2
+    assert np.nanmedian(np.abs(moved - mean)) < 0.15
+
+
+def test_brake_lights_mean_braking(runs: list[Traffic]) -> None:
+    slowing, steady = [], []
+    for run in runs:
+        change = np.diff(run.speed, axis=0)
+        braking = (run.signals[1:] & BRAKE) > 0
+        driven = ~run.parked & np.isin(run.category, ["car", "truck", "bus"])
+        slowing.append(braking[:, driven][change[:, driven] < -0.2])
+        steady.append(braking[:, driven][change[:, driven] > 0.05])
+    assert np.concatenate(slowing).mean() > 0.9
+    assert np.concatenate(steady).mean() < 0.1
+
+
+def test_densities_follow_the_configuration() -> None:
+    few = simulate(0, 1.0, "grid", TrafficConfig(spacing=400.0, parked=0.0, walkers=1e6))
+    many = simulate(0, 1.0, "grid", TrafficConfig(spacing=80.0, parked=0.0, walkers=1e6))
+    assert not few.parked.any() and "pedestrian" not in few.category
+    assert len(many.category) > 3 * len(few.category)
+
+
+def test_a_duration_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="positive duration"):
+        simulate(0, 0.0)
