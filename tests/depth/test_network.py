@@ -105,7 +105,7 @@ def test_input_is_of_the_canonical_camera():
     """Twice the focal length and twice the depth are the same picture, so the same input."""
     image, _, intrinsics = scene(192, 640)
     sparse = np.zeros((192, 640), dtype=np.float32)
-    sparse[[40, 80]] = 30, 12  # above the horizon: no road, whose search has a scale
+    sparse[[40, 80]] = [[30], [12]]  # above the horizon: no road, whose search has a scale
     far = intrinsics.copy()
     far[[0, 1], [0, 1]] *= 2
     one, two = network_input(image, sparse, intrinsics), network_input(image, 2 * sparse, far)

@@ -1,0 +1,54 @@
+"""The KITTI clip as the calibration says, and errors that name what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ros_xai.core.camera import project
+from ros_xai.core.geometry import transform
+from ros_xai.data.kitti import RINGS, KittiClip
+
+
+@pytest.fixture
+def clip(data_dir: Path) -> KittiClip:
+    return KittiClip(data_dir / "kitti")
+
+
+def test_clip_has_the_frames_of_its_description(clip):
+    assert len(clip) == 60
+    assert clip.image(0).shape == (clip.height, clip.width, 3) == (375, 1242, 3)
+    assert clip.rate_hz == 10
+    assert clip.intrinsics[0, 0] == pytest.approx(721.5377)
+
+
+def test_scan_is_metric_and_falls_into_the_image(clip):
+    xyz, ring, intensity = clip.scan(45)
+    assert xyz.dtype == np.float32
+    assert len(xyz) == len(ring) == len(intensity)
+    assert ring.max() <= 63
+    assert 2 < np.linalg.norm(xyz, axis=1).min() < np.linalg.norm(xyz, axis=1).max() < 130
+    pixels = project(transform(clip.T_camera_lidar, xyz), clip.intrinsics)
+    # Centimetres move the nearest points by a few pixels.
+    assert ((pixels > -46) & (pixels < (1242 + 46, 375 + 46))).all()
+
+
+def test_lower_rings_look_further_down(clip):
+    xyz, ring, _ = clip.scan(10)
+    elevation = np.degrees(np.arctan2(xyz[:, 2], np.hypot(xyz[:, 0], xyz[:, 1])))
+    means = [elevation[ring == r].mean() for r in sorted(RINGS) if (ring == r).any()]
+    assert len(means) >= 3
+    assert (np.diff(means) < -4).all()
+
+
+def test_colours_are_rgb(clip):
+    """The red tarpaulin of the truck ahead on the left."""
+    patch = clip.image(33)[190:230, 330:420].reshape(-1, 3).mean(0)
+    assert patch[0] > 1.5 * patch[2]
+
+
+def test_a_folder_without_a_clip_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a KITTI clip"):
+        KittiClip(tmp_path)

@@ -1,0 +1,72 @@
+"""Engines: one network, the same numbers, names that are checked."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from ros_xai.engines.base import Engine, EngineError
+from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
+from ros_xai.engines.openvino_engine import OpenVinoEngine
+from ros_xai.engines.torch_engine import TorchEngine
+
+
+class Blend(torch.nn.Module):
+    """Two inputs, two outputs, closed form."""
+
+    def forward(self, left, right):
+        return left + 2 * right, (left * right).amax(dim=3)
+
+
+def onnx() -> bytes:
+    buffer = io.BytesIO()
+    names = ["left", "right"], ["sum", "peak"]
+    axes = {name: {2: "height", 3: "width"} for name in ("left", "right", "sum")}
+    example = (torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
+    torch.onnx.export(
+        Blend(), example, buffer, input_names=names[0], output_names=names[1],
+        dynamic_axes={**axes, "peak": {2: "height"}}, dynamo=False,
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def make(name: str) -> Engine:
+    if name == "torch":
+        return TorchEngine(Blend(), ("left", "right"), ("sum", "peak"))
+    pytest.importorskip(name)
+    return (OnnxRuntimeEngine if name == "onnxruntime" else OpenVinoEngine)(onnx(), threads=1)
+
+
+@pytest.fixture(params=["torch", "onnxruntime", "openvino"])
+def engine(request) -> Engine:
+    return make(request.param)
+
+
+def test_outputs_by_name_at_any_size(engine):
+    rng = np.random.default_rng(0)
+    for size in ((4, 6), (8, 5), (4, 6)):
+        left, right = rng.normal(size=(2, 1, 1, *size)).astype(np.float32)
+        outputs = engine({"left": left, "right": right})
+        assert np.allclose(outputs["sum"], left + 2 * right, atol=1e-6)
+        assert np.allclose(outputs["peak"], (left * right).max(3), atol=1e-6)
+
+
+def test_later_calls_leave_earlier_answers_alone(engine):
+    one, two = (np.full((1, 1, 2, 2), v, dtype=np.float32) for v in (1, 2))
+    first = engine({"left": one, "right": one})["sum"]
+    kept = first.copy()
+    engine({"left": two, "right": two})
+    assert np.array_equal(first, kept)
+
+
+def test_wrong_names_are_refused_with_the_right_ones(engine):
+    with pytest.raises(EngineError, match="expected inputs"):
+        engine({"left": np.zeros((1, 1, 2, 2), dtype=np.float32)})
+
+
+def test_name_tells_engine_and_version(engine):
+    assert engine.name.split()[0] in ("torch", "onnxruntime", "openvino")
+    assert engine.name.split()[1][0].isdigit()
