@@ -14,6 +14,7 @@ from ros_xai.world.domains import Domain, Response
 from ros_xai.world.light import Lighting, Rays, contact, gather, radiance
 from ros_xai.world.rays import Hits, Surface, cast
 from ros_xai.world.scene import Scene
+from ros_xai.world.traffic import footprints
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -100,22 +101,15 @@ def lighting(
         domain,
         scene.lamp_powers(step, domain.dark),
         scene.street_lamps[nearest],
-        contact(footprints(scene, step), here),
+        contact(_outlines(scene, step), here),
         T_world_camera.astype(np.float32),
     )
 
 
-def footprints(scene: Scene, step: int) -> NDArray[np.float64]:
-    """Corners [A, 4, 2] of the agents present at a step, without the ego."""
-    traffic = scene.traffic
-    present = np.flatnonzero(~np.isnan(traffic.xy[step, :, 0]))
-    present = present[present != 0]
-    yaw = traffic.yaw[step, present].astype(np.float64)
-    ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=1) * traffic.size[present, :1] / 2
-    left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=1) * traffic.size[present, 1:2] / 2
-    centre = traffic.xy[step, present]
-    corners = [centre + ahead + left, centre - ahead + left, centre - ahead - left]
-    return np.stack([*corners, centre + ahead - left], axis=1)
+def _outlines(scene: Scene, step: int) -> NDArray[np.float64]:
+    """Footprints [A, 4, 2] of the agents present at a step, without the ego."""
+    present = np.flatnonzero(~np.isnan(scene.traffic.xy[step, :, 0]))
+    return footprints(scene.traffic, step, present[present != 0])
 
 
 def render(

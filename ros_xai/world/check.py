@@ -17,7 +17,7 @@ from ros_xai.world.drive import Drive
 from ros_xai.world.lidar import Lidar
 from ros_xai.world.mesh import BICYCLIST, CAR, PEDESTRIAN, TREE
 from ros_xai.world.road_map import RoadMap, arc_length
-from ros_xai.world.traffic import LIGHT_STATES, STEP, Traffic
+from ros_xai.world.traffic import LIGHT_STATES, STEP, Traffic, footprints
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -172,27 +172,17 @@ def off_road(traffic: Traffic, every: int = 5) -> float:
     import shapely
 
     area = drivable_area(traffic.road_map)
-    vehicles = [k for k, c in enumerate(traffic.category) if c in ("car", "truck", "bus")]
+    vehicle = np.isin(traffic.category, ["car", "truck", "bus"])
     worst = 0.0
     for step in range(0, len(traffic.time), every):
-        x, y = traffic.xy[step, vehicles].T.astype(np.float64)
-        yaw = traffic.yaw[step, vehicles].astype(np.float64)
-        length, width = traffic.size[vehicles, :2].T.astype(np.float64)
-        corners = []
-        for a, b in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
-            ahead, left = a * length / 2, b * width / 2
-            corners.append(
-                np.stack(
-                    [
-                        x + ahead * np.cos(yaw) - left * np.sin(yaw),
-                        y + ahead * np.sin(yaw) + left * np.cos(yaw),
-                    ],
-                    axis=1,
-                )
-            )
-        bodies = shapely.polygons(np.stack(corners, axis=1)[~np.isnan(x)])
-        share = shapely.area(shapely.difference(bodies, area)) / shapely.area(bodies)
-        worst = max(worst, float(share.max(initial=0.0)))
+        present = vehicle & ~np.isnan(traffic.xy[step, :, 0])
+        if step > 0:
+            present &= ~traffic.parked
+        bodies = shapely.polygons(footprints(traffic, step, np.flatnonzero(present)))
+        outside = bodies[~shapely.covers(area, bodies)]
+        if len(outside):
+            share = shapely.area(shapely.difference(outside, area)) / shapely.area(outside)
+            worst = max(worst, float(share.max()))
     return worst
 
 

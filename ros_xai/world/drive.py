@@ -11,12 +11,13 @@ import numpy as np
 from ros_xai.core.geometry import pose, rotation_z
 from ros_xai.world import scene as scenes
 from ros_xai.world.camera import Camera, Frame, develop, lighting, meter, moving_surface, render
+from ros_xai.world.demand import TrafficConfig
 from ros_xai.world.domains import Domain
 from ros_xai.world.lidar import Lidar, Sweep, sweep
 from ros_xai.world.network import NetworkConfig
 from ros_xai.world.rays import Surface
 from ros_xai.world.scene import Scene
-from ros_xai.world.traffic import STEP, TrafficConfig, simulate
+from ros_xai.world.traffic import STEP, simulate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

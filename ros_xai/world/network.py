@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 class NetworkConfig:
     """Street plan. Lengths in metres, shares in [0, 1]."""
 
-    columns: int = 4
-    rows: int = 3
-    block: float = 120.0
+    columns: int = 5
+    rows: int = 4
+    block: float = 110.0
     jitter: float = 14.0
-    removed: float = 0.2  # share of streets taken out: leaves T-junctions
+    removed: float = 0.06  # share of streets taken out: leaves T-junctions
     curved: float = 0.35  # share of streets that bend
     bend: float = 0.16  # sagitta of a bend over its chord
     roundabouts: int = 1
@@ -40,9 +40,9 @@ class NetworkConfig:
 NETWORKS: dict[str, NetworkConfig] = {
     "town": NetworkConfig(),
     "grid": NetworkConfig(removed=0.0, curved=0.0, roundabouts=0, jitter=4.0),
-    "tee": NetworkConfig(removed=0.25, curved=0.1, roundabouts=0, lights=0.3),
-    "curves": NetworkConfig(curved=1.0, bend=0.24, roundabouts=0, removed=0.3),
-    "roundabouts": NetworkConfig(roundabouts=4, block=135.0, lights=0.2, removed=0.1),
+    "tee": NetworkConfig(removed=0.1, curved=0.1, roundabouts=0, lights=0.3),
+    "curves": NetworkConfig(curved=1.0, bend=0.24, roundabouts=0, removed=0.2),
+    "roundabouts": NetworkConfig(roundabouts=4, block=130.0, lights=0.2),
 }
 
 
@@ -128,15 +128,25 @@ def _degrees(pairs: list[tuple[str, str, str]]) -> dict[str, int]:
 def _thin_out(
     rng: Generator, pairs: list[tuple[str, str, str]], share: float
 ) -> list[tuple[str, str, str]]:
-    """Remove a share of streets while no dead end appears and the plan stays in one piece."""
+    """Remove a share of streets, first where crossings have most arms.
+
+    No dead end appears and the plan stays in one piece.
+    """
     target = len(pairs) - round(share * len(pairs))
-    for pair in [pairs[k] for k in rng.permutation(len(pairs))]:
-        if len(pairs) <= target:
-            break
-        candidate = [other for other in pairs if other != pair]
-        degree = _degrees(candidate)
-        if len(degree) == len(_degrees(pairs)) and min(degree.values()) >= 2 and _joined(candidate):
-            pairs = candidate
+    while len(pairs) > target:
+        degree = _degrees(pairs)
+        order = sorted(
+            rng.permutation(len(pairs)).tolist(),
+            key=lambda k: -min(degree[pairs[k][0]], degree[pairs[k][1]]),
+        )
+        for k in order:
+            rest = pairs[:k] + pairs[k + 1 :]
+            left = _degrees(rest)
+            if len(left) == len(degree) and min(left.values()) >= 2 and _joined(rest):
+                pairs = rest
+                break
+        else:
+            return pairs
     return pairs
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ros_xai.core.geometry import pose, rotation_z
+from ros_xai.world.bodywork import LAMPS
 from ros_xai.world.mesh import Mesh, concat
 from ros_xai.world.people import Figure, figure
 from ros_xai.world.rays import Surface
@@ -16,7 +17,7 @@ from ros_xai.world.road_map import RoadMap
 from ros_xai.world.streets import KERB, ground
 from ros_xai.world.town import Town, street_lamp_index
 from ros_xai.world.traffic import BRAKE, LEFT, LIGHT_STATES, RIGHT, Traffic
-from ros_xai.world.vehicles import LAMPS, vehicle
+from ros_xai.world.vehicles import vehicle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

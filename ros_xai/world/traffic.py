@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
 
+from ros_xai.world.demand import CARS, TYPES, TrafficConfig, demand
 from ros_xai.world.network import NetworkConfig, build_network
-from ros_xai.world.road_map import Lane, RoadMap, along, arc_length, read_map
+from ros_xai.world.road_map import RoadMap, along, arc_length, read_map
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -25,20 +25,6 @@ if TYPE_CHECKING:
 STEP = 0.1  # seconds
 RIGHT, LEFT, BRAKE = 1, 2, 8  # SUMO's bits of the vehicle signals
 LIGHT_STATES = "ruyYgGoO"  # SUMO's letters; the index is what ``Traffic.lights`` holds
-
-
-@dataclass(frozen=True)
-class TrafficConfig:
-    """Densities and shares of the traffic. Lengths in metres, times in seconds."""
-
-    spacing: float = 75.0  # metres of driving lane per vehicle
-    walkers: float = 30.0  # metres of sidewalk per pedestrian
-    parked: float = 0.65  # share of parking places taken
-    trucks: float = 0.08
-    buses: float = 0.05
-    bicycles: float = 0.15
-    warm_up: float = 40.0
-    lead_car: float = 0.6  # chance of a car that drives ahead on the ego's own route
 
 
 @dataclass(frozen=True)
@@ -62,22 +48,6 @@ class Traffic:
     road_map: RoadMap
 
 
-# length, width, height in metres; acceleration m/s2; top speed m/s
-_TYPES: dict[str, tuple[float, float, float, float, float]] = {
-    "car_city": (3.75, 1.68, 1.52, 2.6, 50.0),
-    "car_hatch": (4.25, 1.78, 1.47, 2.6, 50.0),
-    "car_saloon": (4.75, 1.82, 1.44, 2.8, 50.0),
-    "car_estate": (4.70, 1.82, 1.52, 2.6, 50.0),
-    "car_suv": (4.60, 1.88, 1.72, 2.6, 50.0),
-    "car_van": (5.10, 1.95, 2.10, 2.0, 45.0),
-    "truck_box": (6.80, 2.35, 3.20, 1.4, 25.0),
-    "bus_city": (8.40, 2.50, 3.05, 1.2, 25.0),
-    "bicycle_city": (1.75, 0.60, 1.75, 1.0, 5.5),
-}
-_CARS = [name for name in _TYPES if name.startswith("car_")]
-_EGO = "car_hatch"
-
-
 def simulate(
     seed: int,
     seconds: float,
@@ -96,106 +66,10 @@ def simulate(
     net_xml = build_network(seed, network)
     road_map = read_map(net_xml)
     rng = np.random.default_rng([seed, 2])
-    demand = _demand(rng, road_map, config, config.warm_up + seconds)
+    routes = demand(rng, road_map, config, config.warm_up + seconds)
     steps = round(seconds / STEP) + 1
-    states, lights = _run(seed, net_xml, demand, road_map, round(config.warm_up / STEP), steps)
+    states, lights = _run(seed, net_xml, routes, road_map, round(config.warm_up / STEP), steps)
     return _assemble(rng, road_map, config, states, lights)
-
-
-def _demand(
-    rng: Generator, road_map: RoadMap, config: TrafficConfig, horizon: float
-) -> ElementTree.Element:
-    """SUMO's route file: vehicles on endless random walks through the network, and walkers."""
-    drive = [lane for lane in road_map.of_kind("drive") if not lane.is_intersection]
-    following = _edge_graph(road_map, drive)
-    starts = sorted({lane.edge for lane in drive if arc_length(lane.shape)[-1] > 40.0})
-    lengths = {lane.edge: float(arc_length(lane.shape)[-1]) for lane in drive}
-    root = ElementTree.Element("routes")
-    for name, (length, width, height, acceleration, top) in _TYPES.items():
-        ElementTree.SubElement(
-            root,
-            "vType",
-            {
-                "id": name,
-                "vClass": {"bus": "bus", "truck": "truck", "bicycle": "bicycle"}.get(
-                    name.split("_")[0], "passenger"
-                ),
-                "length": str(length),
-                "width": str(width),
-                "height": str(height),
-                "accel": str(acceleration),
-                "decel": "4.0",
-                "maxSpeed": str(top),
-                "sigma": "0.4",
-                "speedFactor": "normc(0.95,0.12,0.7,1.2)",
-                "minGap": "2.2",
-                "lcKeepRight": "0.2",
-            },
-        )
-    route = _walk(rng, following, lengths, str(rng.choice(starts)), horizon * 14.0)
-    if rng.random() < config.lead_car:
-        _vehicle(root, "lead", str(rng.choice(_CARS)), route, "34")
-    _vehicle(root, "ego", _EGO, route, "12")
-    total = sum(float(arc_length(lane.shape)[-1]) for lane in drive)
-    shares = np.array([config.trucks, config.buses, config.bicycles])
-    for k in range(round(total / config.spacing)):
-        family = rng.choice(4, p=[*shares, 1 - shares.sum()])
-        kind = ["truck_box", "bus_city", "bicycle_city", str(rng.choice(_CARS))][family]
-        walk = _walk(rng, following, lengths, str(rng.choice(starts)), horizon * 14.0)
-        _vehicle(root, f"v{k}", kind, walk, "random_free")
-    _walkers(rng, root, road_map, config)
-    return root
-
-
-def _edge_graph(road_map: RoadMap, drive: list[Lane]) -> dict[str, list[str]]:
-    """Edges that can be driven to from each edge, through the junctions' lanes."""
-    following: dict[str, set[str]] = {}
-    for lane in drive:
-        frontier, reached = list(lane.successors), following.setdefault(lane.edge, set())
-        while frontier:
-            successor = road_map.lanes[frontier.pop()]
-            if successor.is_intersection:
-                frontier.extend(successor.successors)
-            elif successor.kind == "drive":
-                reached.add(successor.edge)
-    return {edge: sorted(targets) for edge, targets in following.items()}
-
-
-def _walk(
-    rng: Generator,
-    following: dict[str, list[str]],
-    lengths: dict[str, float],
-    start: str,
-    length: float,
-) -> list[str]:
-    route, covered = [start], lengths[start]
-    while covered < length and following[route[-1]]:
-        route.append(str(rng.choice(following[route[-1]])))
-        covered += lengths[route[-1]]
-    return route
-
-
-def _vehicle(
-    root: ElementTree.Element, name: str, kind: str, route: list[str], position: str
-) -> None:
-    attributes = {"id": name, "type": kind, "depart": "0", "departPos": position}
-    vehicle = ElementTree.SubElement(root, "vehicle", {**attributes, "departLane": "best"})
-    ElementTree.SubElement(vehicle, "route", {"edges": " ".join(route)})
-
-
-def _walkers(
-    rng: Generator, root: ElementTree.Element, road_map: RoadMap, config: TrafficConfig
-) -> None:
-    sidewalks = road_map.of_kind("sidewalk")
-    edges = [lane.edge for lane in sidewalks]
-    total = sum(float(arc_length(lane.shape)[-1]) for lane in sidewalks)
-    for k in range(round(total / config.walkers)):
-        stops = [str(edge) for edge in rng.choice(edges, 4)]
-        person = ElementTree.SubElement(
-            root, "person", {"id": f"p{k}", "depart": "0", "departPos": "random"}
-        )
-        for start, end in pairwise(stops):
-            ElementTree.SubElement(person, "walk", {"from": start, "to": end})
 
 
 _State = dict[str, tuple[str, list[tuple[int, float, float, float, float, int]]]]
@@ -204,7 +78,7 @@ _State = dict[str, tuple[str, list[tuple[int, float, float, float, float, int]]]
 def _run(
     seed: int,
     net_xml: bytes,
-    demand: ElementTree.Element,
+    routes: ElementTree.Element,
     road_map: RoadMap,
     warm_up: int,
     steps: int,
@@ -215,7 +89,7 @@ def _run(
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "net.xml").write_bytes(net_xml)
-        (Path(folder) / "demand.xml").write_bytes(ElementTree.tostring(demand))
+        (Path(folder) / "demand.xml").write_bytes(ElementTree.tostring(routes))
         command = ["sumo", "-n", f"{folder}/net.xml", "-r", f"{folder}/demand.xml"]
         command += ["--seed", str(seed % 2**31), "--step-length", str(STEP)]
         command += ["--time-to-teleport", "-1", "--lanechange.duration", "2.5"]
@@ -269,7 +143,7 @@ def _assemble(
     for k, name in enumerate(names):
         kind, rows = states[name]
         category.append(kind.split("_")[0])
-        size[k] = _TYPES[kind][:3] if kind in _TYPES else _body(rng)
+        size[k] = TYPES[kind][:3] if kind in TYPES else _body(rng)
         step = np.array([row[0] for row in rows])
         values = np.array([row[1:] for row in rows])
         heading = _smooth(np.unwrap(np.pi / 2 - np.deg2rad(values[:, 2])))
@@ -282,7 +156,7 @@ def _assemble(
         speed[step, k], signals[step, k] = values[:, 3], values[:, 4]
     for k, (x, y, heading, kind) in enumerate(places, start=moving):
         category.append("car")
-        size[k], xy[:, k], yaw[:, k], speed[:, k] = _TYPES[kind][:3], (x, y), heading, 0.0
+        size[k], xy[:, k], yaw[:, k], speed[:, k] = TYPES[kind][:3], (x, y), heading, 0.0
     return Traffic(
         np.arange(steps) * STEP,
         tuple(category),
@@ -349,5 +223,16 @@ def _parked(
         points, headings = along(lane.shape, free + rng.uniform(-0.5, 0.5, len(free)))
         for (x, y), heading in zip(points, headings, strict=True):
             angle = float(heading + rng.normal(0, 0.02))
-            places.append((float(x), float(y), angle, str(rng.choice(_CARS))))
+            places.append((float(x), float(y), angle, str(rng.choice(CARS))))
     return places
+
+
+def footprints(traffic: Traffic, step: int, agents: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Corners [A, 4, 2] of agents at a step, map frame, in order around each."""
+    yaw = traffic.yaw[step, agents].astype(np.float64)
+    half = traffic.size[agents, :2].astype(np.float64) / 2
+    ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=1) * half[:, :1]
+    left = np.stack([-np.sin(yaw), np.cos(yaw)], axis=1) * half[:, 1:]
+    centre = traffic.xy[step, agents].astype(np.float64)
+    corners = [centre + ahead + left, centre - ahead + left, centre - ahead - left]
+    return np.stack([*corners, centre + ahead - left], axis=1)
