@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ros_xai.data.depth import Loaded, world_drives
-from ros_xai.data.kitti import RINGS, TRAIN_FRAMES, KittiClip, KittiDrive
+from ros_xai.data.depth import KittiDrive, Loaded, world_drives
+from ros_xai.data.kitti import RINGS, TRAIN_FRAMES, KittiClip
 from ros_xai.depth.estimator import load_card, load_network
 from ros_xai.replay.bag import BagError
 from ros_xai.replay.depth_drive import depth_drive
@@ -47,7 +47,7 @@ def depth(
     With --bag (or --kitti) the network adapts by LiDARTouch's losses, stops when beams that are
     hidden from it are no longer estimated better, and reports both scores; an interrupted run
     goes on where it was. With --world it is trained from nothing on rendered drives; several
-    processes by `torchrun --nproc-per-node 2 -m ros_xai.cli train depth --world DIR`.
+    processes by `torchrun --nproc-per-node 2 --no-python ros_xai train depth --world DIR`.
 
     \b
     Examples:
