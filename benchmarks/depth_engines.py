@@ -1,0 +1,65 @@
+"""Time of one depth frame on each CPU engine: `ros_xai bench depth-engines`.
+
+The shipped network on a 192x640 image with four beams; the engines take turns, so that whatever
+else the machine does slows all of them alike.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import torch
+import typer
+
+from benchmarks import results
+from ros_xai.depth.estimator import DepthEstimator, EngineName
+
+ENGINES: tuple[EngineName, ...] = ("torch", "onnxruntime", "openvino")
+INTRINSICS = np.array([[370.0, 0, 319.5], [0, 370, 95.5], [0, 0, 1]])
+
+
+def main(argv: list[str]) -> None:
+    """Entry of `ros_xai bench depth-engines`."""
+    app = typer.Typer(add_completion=False)
+    app.command()(run)
+    app(argv, standalone_mode=False)
+
+
+def run(rounds: int = 100, threads: int = 2) -> None:
+    """Measure network and whole frame; write docs/results/depth_engines.json."""
+    torch.set_num_threads(threads)
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (192, 640, 3), dtype=np.uint8)
+    sparse = np.zeros((192, 640), dtype=np.float32)
+    for row, depth in ((100, 40.0), (125, 20.0), (150, 11.0), (180, 7.0)):
+        sparse[row, ::2] = depth
+    inputs = {
+        "image": rng.random((1, 3, 192, 640), dtype=np.float32),
+        "geometry": rng.random((1, 4, 192, 640), dtype=np.float32),
+    }
+    estimators = {name: DepthEstimator.load(engine=name, threads=threads) for name in ENGINES}
+    times: dict[tuple[str, str], list[float]] = {}
+    for turn in range(rounds + 5):
+        for name, estimator in estimators.items():
+            start = time.perf_counter()
+            estimator.engine(inputs)
+            between = time.perf_counter()
+            estimator(image, sparse, INTRINSICS)
+            end = time.perf_counter()
+            if turn >= 5:  # the first calls compile and warm up
+                times.setdefault((name, "network"), []).append(between - start)
+                times.setdefault((name, "frame"), []).append(end - between)
+    figures = {}
+    for (name, what), seconds in times.items():
+        p50, p90 = np.percentile(seconds, [50, 90]) * 1e3
+        figures[f"{name}.{what}"] = {
+            "engine": estimators[name].engine.name,
+            "median_ms": round(float(p50), 2),
+            "p90_ms": round(float(p90), 2),
+        }
+        print(json.dumps({"what": what, **figures[f"{name}.{what}"]}), flush=True)
+    results.write(
+        "depth_engines", "ros_xai bench depth-engines", figures, rounds=rounds, threads=threads
+    )
