@@ -103,7 +103,7 @@ def parallax_gap(
     rings: Sequence[int] | None,
     distance: float = 0.4,
     longest: int = 5,
-    probes: int = 12,
+    probes: int = 8,
 ) -> int:
     """Frames between target and source so that the ego moves ``distance`` metres or more.
 

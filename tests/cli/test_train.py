@@ -1,0 +1,43 @@
+"""`ros_xai train depth`: refusals, and a whole adaptation from a bag to weights that load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ros_xai.cli.train import app
+from ros_xai.depth.estimator import DepthEstimator, load_network
+
+run = CliRunner().invoke
+
+
+def test_exactly_one_source_is_needed(tmp_path):
+    assert run(app, ["depth"]).exit_code == 2
+    both = ["depth", "--bag", str(tmp_path), "--world", str(tmp_path)]
+    assert run(app, both).exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--bag", "--kitti", "--world"])
+def test_a_missing_source_is_named(tmp_path, option):
+    result = run(app, ["depth", option, str(tmp_path / "nothing")])
+    assert result.exit_code == 1
+    assert "nothing" in result.output
+
+
+def test_weights_adapted_to_the_real_clip_load_and_are_reported(data_dir: Path, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["--kitti", str(data_dir / "kitti"), "--out", str(out), "--steps", "2"]
+    result = run(app, ["depth", *arguments])
+    assert result.exit_code == 0, result.output
+    report = json.loads((out / "report.json").read_text())
+    assert report["frames"] == 48
+    assert report["gap"] >= 2
+    assert report["usable_motions"] > 0.7
+    assert 0 < report["after"]["abs_rel"] <= report["before"]["abs_rel"] < 0.4
+    assert "before" in result.output
+    adapted = load_network(out / "depth.safetensors")
+    assert DepthEstimator.load(out / "depth.safetensors").max_pixels == 640 * 192
+    assert sum(p.numel() for p in adapted.parameters()) < 3e6
