@@ -129,11 +129,14 @@ def billboard(rng: Generator) -> Mesh:
     return concat([*legs, plate])
 
 
-def bollard() -> Mesh:
+def bollard(rng: Generator) -> Mesh:
+    height = float(rng.uniform(0.8, 1.1))
     return concat(
         [
-            tube((0, 0, 0), (0, 0, 0.95), 0.07, Material.METAL, (0.04, 0.04, 0.04), POLE, sides=8),
-            ball((0.08, 0.08, 0.06), (0, 0, 0.96), Material.METAL, (0.04,) * 3, POLE, 4),
+            tube(
+                (0, 0, 0), (0, 0, height), 0.07, Material.METAL, (0.04, 0.04, 0.04), POLE, sides=8
+            ),
+            ball((0.08, 0.08, 0.06), (0, 0, height), Material.METAL, (0.04,) * 3, POLE, 4),
         ]
     )
 
@@ -189,13 +192,12 @@ def wooden_fence(rng: Generator, length: float, height: float) -> Mesh:
     return concat([quads(points, uv, Material.BARK, shade, FENCE), rail])
 
 
-def low_wall(length: float, height: float, colour: NDArray[np.float64]) -> Mesh:
-    """Garden wall with coping along x from 0 (a fence to CamVid's eyes)."""
+def low_wall(length: float, height: float) -> Mesh:
+    """Brick garden wall with coping along x from 0 (a fence to CamVid's eyes)."""
+    wall, coping = (length, 0.22, height), (length, 0.30, 0.06)
     return concat(
         [
-            box((length, 0.22, height), (length / 2, 0, height / 2), Material.BRICK, colour, FENCE),
-            box(
-                (length, 0.30, 0.06), (length / 2, 0, height), Material.CONCRETE, (0.4,) * 3, FENCE
-            ),
+            box(wall, (length / 2, 0, height / 2), Material.BRICK, (0.3, 0.15, 0.1), FENCE),
+            box(coping, (length / 2, 0, height), Material.CONCRETE, (0.4,) * 3, FENCE),
         ]
     )

@@ -6,6 +6,7 @@ A figure's own frame: x forward, y left, z up, origin on the ground.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
-STRIDE = 1.5  # metres per full gait cycle
+STRIDE = 1.5  # metres per full gait cycle of a person of 1.75 m
 _TURN = 4.5  # metres per turn of the pedals
 _WHEEL = 0.34  # radius of a bicycle's wheel, metres
 _SKINS = np.array([[0.55, 0.36, 0.27], [0.62, 0.44, 0.35], [0.28, 0.16, 0.10], [0.45, 0.28, 0.18]])
@@ -45,76 +46,102 @@ _CRANK, _SEAT = np.array([-0.06, 0, 0.29]), np.array([-0.22, 0, 0.92])
 _BAR, _NECK = np.array([0.36, 0, 1.02]), np.array([0.34, 0, 0.82])
 
 
+_SKIN, _HAIR_SLOT, _TOP, _TROUSERS, _BAG, _FRAME = range(1, 7)  # what a colour stands for
+
+
 @dataclass(frozen=True)
 class Figure:
-    """Pieces in the frames of their bones: bone [F] of each face; height in metres."""
+    """Pieces in the frames of their bones: bone [F] of each face; scale 1 is 1.75 m tall."""
 
     mesh: Mesh
     bone: NDArray[np.intp]
-    height: float
+    scale: float
     rides: bool
 
     def posed(self, distance: float, moving: bool) -> Mesh:
         """The figure in its pose after ``distance`` metres."""
-        bones = _riding(distance) if self.rides else _walking(self.height, distance, moving)
+        bones = _riding(distance) if self.rides else _walking(distance / self.scale, moving)
         T = np.stack(bones).astype(np.float32)[self.bone]  # [F, 4, 4]
         corners = np.einsum("fij,fcj->fci", T[:, :3, :3], self.mesh.corners) + T[:, None, :3, 3]
         normals = np.einsum("fij,fcj->fci", T[:, :3, :3], self.mesh.normals)
-        return replace(self.mesh, corners=corners, normals=normals)
+        return replace(self.mesh, corners=corners * np.float32(self.scale), normals=normals)
 
 
 def figure(rng: Generator, height: float, rides: bool) -> Figure:
     """A random person of a height in metres, on foot or on a bicycle."""
-    label = BICYCLIST if rides else PEDESTRIAN
-    skin, hair = _SKINS[rng.integers(len(_SKINS))], _HAIR[rng.integers(len(_HAIR))]
+    mesh, bone, slot = _body(rides, bool(rng.random() < 0.4))
     top = _CLOTHES[rng.integers(len(_CLOTHES))] * rng.uniform(0.7, 1.3)
     trousers = _CLOTHES[rng.integers(4)] * rng.uniform(0.7, 1.5)
-    s = 1.0 if rides else height / 1.75
+    colours = {
+        _SKIN: _SKINS[rng.integers(len(_SKINS))],
+        _HAIR_SLOT: _HAIR[rng.integers(len(_HAIR))],
+        _TOP: top,
+        _TROUSERS: trousers,
+        _BAG: trousers * 2 + 0.02,
+        _FRAME: np.clip(top * 0.7 + 0.05, 0, 1),
+    }
+    colour = mesh.colour.copy()
+    for number, value in colours.items():
+        colour[slot == number] = value
+    return Figure(replace(mesh, colour=colour), bone, 1.0 if rides else height / 1.75, rides)
+
+
+@cache
+def _body(rides: bool, bag: bool) -> tuple[Mesh, NDArray[np.intp], NDArray[np.intp]]:
+    """Pieces, the bone of each face, and the slot its colour is for (0 = fixed)."""
+    label = BICYCLIST if rides else PEDESTRIAN
     pieces: list[list[Mesh]] = []
     for _ in range(2):
-        pieces.append([_limb(0.085 * s, 0.06 * s, trousers, label)])  # thigh
-        pieces.append([_limb(0.06 * s, 0.045 * s, trousers, label)])  # shin
-        pieces.append([_limb(0.05 * s, 0.04 * s, np.array(_DARK), label)])  # foot
-        pieces.append([_limb(0.055 * s, 0.045 * s, top, label)])  # upper arm
-        hand = ball((0.04 * s, 0.04 * s, 0.15), (0, 0, 1.0), Material.SKIN, skin, label, 3)
-        pieces.append([_limb(0.045 * s, 0.03 * s, top, label), hand])  # forearm
-    pieces.append(_trunk(s, top, trousers, rng.random() < 0.4, label))
-    pieces.append(_head(s, skin, hair, label))
+        pieces.append([_limb(0.085, 0.06, _TROUSERS, label)])  # thigh
+        pieces.append([_limb(0.06, 0.045, _TROUSERS, label)])  # shin
+        pieces.append([_limb(0.05, 0.04, 0, label)])  # foot
+        pieces.append([_limb(0.055, 0.045, _TOP, label)])  # upper arm
+        hand = ball((0.04, 0.04, 0.15), (0, 0, 1.0), Material.SKIN, _marked(_SKIN), label, 3)
+        pieces.append([_limb(0.045, 0.03, _TOP, label), hand])  # forearm
+    pieces += [_trunk(bag, label), _head(label)]
     if rides:
-        pieces += _bicycle(np.clip(top * 0.7 + 0.05, 0, 1))
+        pieces += _bicycle()
     bone = np.concatenate([np.full(sum(map(len, p)), k) for k, p in enumerate(pieces)])
-    return Figure(concat(m for p in pieces for m in p), bone, height, rides)
+    mesh = concat(m for p in pieces for m in p)
+    slot = np.where(mesh.colour[:, 0] >= 1, np.round(mesh.colour[:, 0]), 0).astype(np.intp)
+    return mesh, bone, slot
 
 
-def _limb(start: float, end: float, colour: Vector, label: int) -> Mesh:
+def _marked(slot: int) -> tuple[float, float, float]:
+    """Colour that stands for a slot until a person is painted; 0 is black."""
+    return (float(slot),) * 3 if slot else _DARK
+
+
+def _limb(start: float, end: float, slot: int, label: int) -> Mesh:
     """Tube over one unit of z: its bone gives it its length."""
-    return tube((0, 0, 0), (0, 0, 1), start, Material.CLOTH, colour, label, end, sides=6)
+    return tube((0, 0, 0), (0, 0, 1), start, Material.CLOTH, _marked(slot), label, end, sides=6)
 
 
-def _trunk(s: float, top: Vector, trousers: Vector, bag: bool, label: int) -> list[Mesh]:
+def _trunk(bag: bool, label: int) -> list[Mesh]:
     """From the hips (z = 0) to the shoulders (z = 1)."""
-    belly, chest = (0.14 * s, 0.175 * s, 0.575), (0.115 * s, 0.225 * s, 0.27)
+    belly, chest = (0.14, 0.175, 0.575), (0.115, 0.225, 0.27)
+    top = _marked(_TOP)
     parts = [
         ball(belly, (0, 0, 0.5), Material.CLOTH, top, label, 6),
         ball(chest, (0, 0, 0.80), Material.CLOTH, top, label, 6),
     ]
     if bag:
-        radii, colour = (0.10 * s, 0.15 * s, 0.40), trousers * 2 + 0.02
-        parts.append(ball(radii, (-0.19 * s, 0, 0.57), Material.CLOTH, colour, label, 4))
+        radii = (0.10, 0.15, 0.40)
+        parts.append(ball(radii, (-0.19, 0, 0.57), Material.CLOTH, _marked(_BAG), label))
     return parts
 
 
-def _head(s: float, skin: Vector, hair: Vector, label: int) -> list[Mesh]:
+def _head(label: int) -> list[Mesh]:
     """About the middle of the head, metres."""
-    cap = (0.10 * s, 0.09 * s, 0.10 * s)
+    skin, hair = _marked(_SKIN), _marked(_HAIR_SLOT)
     return [
-        tube((0, 0, -0.23 * s), (0, 0, 0), 0.05 * s, Material.SKIN, skin, label),
-        ball((0.095 * s, 0.08 * s, 0.12 * s), (0, 0, 0), Material.SKIN, skin, label, 6),
-        ball(cap, (-0.025, 0, 0.045 * s), Material.CLOTH, hair, label, 6),
+        tube((0, 0, -0.23), (0, 0, 0), 0.05, Material.SKIN, skin, label),
+        ball((0.095, 0.08, 0.12), (0, 0, 0), Material.SKIN, skin, label, 6),
+        ball((0.10, 0.09, 0.10), (-0.025, 0, 0.045), Material.CLOTH, hair, label, 6),
     ]
 
 
-def _bicycle(colour: Vector) -> list[list[Mesh]]:
+def _bicycle() -> list[list[Mesh]]:
     """Frame in the figure's frame, then the two wheels about their axles."""
     bars = (
         (_REAR, _CRANK),
@@ -125,8 +152,8 @@ def _bicycle(colour: Vector) -> list[list[Mesh]]:
         (_NECK, _FRONT),
         (_NECK, _BAR),
     )
+    colour, left = _marked(_FRAME), np.array([0, 0.28, 0])
     frame = [tube(a, b, 0.018, Material.METAL, colour, BICYCLIST, sides=5) for a, b in bars]
-    left = np.array([0, 0.28, 0])
     frame.append(tube(_BAR - left, _BAR + left, 0.016, Material.METAL, _DARK, BICYCLIST, sides=5))
     frame.append(ball((0.13, 0.07, 0.04), _SEAT, Material.CLOTH, _DARK, BICYCLIST, 4))
     return [frame, _wheel(), _wheel()]
@@ -170,33 +197,31 @@ def _spun(centre: Vector, angle: float) -> Vector:
     return T
 
 
-def _upper(hip: Vector, shoulder: Vector, s: float) -> list[Vector]:
+def _upper(hip: Vector, shoulder: Vector) -> list[Vector]:
     """Bones of trunk and head."""
     up = (shoulder - hip) / np.linalg.norm(shoulder - hip)
-    head = shoulder + up * 0.20 * s + _xyz(0.02, 0, 0)
+    head = shoulder + up * 0.20 + _xyz(0.02, 0, 0)
     return [_segment(hip, shoulder), _segment(head, head + up)]
 
 
-def _walking(height: float, distance: float, moving: bool) -> list[Vector]:
-    s = height / 1.75
+def _walking(distance: float, moving: bool) -> list[Vector]:
     swing = 0.42 * np.sin(2 * np.pi * distance / STRIDE) if moving else 0.06
-    hip, shoulder = 0.90 * s, 1.42 * s
+    hip, shoulder = 0.90, 1.42
     bones = []
     for side in (-1, 1):
         angle = side * swing
-        top = np.array([0, side * 0.09 * s, hip])
-        knee = top + 0.44 * s * _down(angle)
-        foot = knee + 0.42 * s * _down(angle - 0.5 * max(0.0, -angle) - 0.05)
+        top = np.array([0, side * 0.09, hip])
+        knee = top + 0.44 * _down(angle)
+        foot = knee + 0.42 * _down(angle - 0.5 * max(0.0, -angle) - 0.05)
         foot[2] = max(foot[2], 0.05)
         arm = -0.8 * side * swing
-        joint = np.array([0, side * 0.20 * s, shoulder - 0.04 * s])
-        elbow = joint + 0.29 * s * (_down(arm) + _xyz(0, side * 0.12, 0))
-        hand = elbow + 0.27 * s * _down(arm + 0.25)
-        toe = foot + _xyz(0.16 * s, 0, -0.01)
+        joint = np.array([0, side * 0.20, shoulder - 0.04])
+        elbow = joint + 0.29 * (_down(arm) + _xyz(0, side * 0.12, 0))
+        hand = elbow + 0.27 * _down(arm + 0.25)
+        toe = foot + _xyz(0.16, 0, -0.01)
         bones += [_segment(top, knee), _segment(knee, foot), _segment(foot, toe)]
         bones += [_segment(joint, elbow), _segment(elbow, hand)]
-    low, high = np.array([0, 0, hip - 0.04 * s]), np.array([0, 0, shoulder])
-    return bones + _upper(low, high, s)
+    return bones + _upper(np.array([0, 0, hip - 0.04]), np.array([0, 0, shoulder]))
 
 
 def _down(angle: float) -> Vector:
@@ -222,7 +247,7 @@ def _riding(distance: float) -> list[Vector]:
     angle = distance / _WHEEL
     return [
         *bones,
-        *_upper(hip - _xyz(0, 0, 0.06), shoulder, 1.0),
+        *_upper(hip - _xyz(0, 0, 0.06), shoulder),
         np.eye(4),
         _spun(_REAR, angle),
         _spun(_FRONT, angle),

@@ -15,7 +15,7 @@ from ros_xai.world.people import Figure, figure
 from ros_xai.world.rays import Surface
 from ros_xai.world.road_map import RoadMap
 from ros_xai.world.streets import KERB, ground
-from ros_xai.world.town import Town, street_lamp_index
+from ros_xai.world.town import Sight, Town, street_lamp_index
 from ros_xai.world.traffic import BRAKE, LEFT, LIGHT_STATES, RIGHT, Traffic
 from ros_xai.world.vehicles import vehicle
 
@@ -85,7 +85,8 @@ def build(seed: int, traffic: Traffic) -> Scene:
     """The seeded town of a traffic: same seed, same town."""
     rng = np.random.default_rng([seed, 3])
     road_map = traffic.road_map
-    town = Town(rng, road_map)
+    sight = Sight(traffic.xy[:, 0])
+    town = Town(rng, road_map, sight)
     town.line_streets()
     models: list[Mesh | Figure] = []
     for k, category in enumerate(traffic.category):
@@ -101,9 +102,10 @@ def build(seed: int, traffic: Traffic) -> Scene:
         Surface(concat([])), lamps, tuple(models), traffic, gone, _ground_heights(traffic)
     )
     # what is parked stays: it is part of the static world, under its own instance
-    parked = [scene.agent(0, a) for a in np.flatnonzero(traffic.parked).tolist()]
+    seen = sight.sees(np.nan_to_num(traffic.xy[0]))
+    parked = [scene.agent(0, a) for a in np.flatnonzero(traffic.parked & seen).tolist()]
     static = concat([ground(rng, road_map), *town.parts, *parked])
-    return replace(scene, static=Surface(_near_path(static, traffic.xy[:, 0])))
+    return replace(scene, static=Surface(static))
 
 
 def _ground_heights(traffic: Traffic, cell: float = 0.2) -> NDArray[np.float64]:
@@ -133,17 +135,3 @@ def _road_raster(road_map: RoadMap, cell: float) -> tuple[NDArray[np.uint8], NDA
     for outline in outlines:
         cv2.fillPoly(canvas, [np.round((outline - origin) / cell).astype(np.int32)], 1)
     return canvas, origin
-
-
-def _near_path(mesh: Mesh, path: NDArray[np.floating], reach: float = 170.0) -> Mesh:
-    """The faces within about ``reach`` metres of a path [T, 2], and all large ones."""
-    cell = 10.0
-    place = mesh.corners[:, :, :2].mean(axis=1)
-    origin = np.minimum(place.min(0), path.min(0)) - cell
-    size = np.ceil((np.maximum(place.max(0), path.max(0)) - origin) / cell).astype(int) + 1
-    seen = np.zeros((size[1], size[0]), np.uint8)
-    for x, y in np.round((path - origin) / cell).astype(int):
-        cv2.circle(seen, (int(x), int(y)), round(reach / cell), 1, -1)
-    column, row = np.round((place - origin) / cell).astype(int).T
-    large = np.ptp(mesh.corners[:, :, :2], axis=1).max(axis=1) > 100.0
-    return mesh.chosen(np.flatnonzero(seen[row, column].astype(bool) | large))

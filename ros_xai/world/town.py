@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -10,10 +11,9 @@ import numpy as np
 
 from ros_xai.core.geometry import pose, rotation_z
 from ros_xai.world import furniture, plants
-from ros_xai.world.buildings import building, style
-from ros_xai.world.mesh import PAVEMENT, TREE, Material, Mesh
+from ros_xai.world.mesh import Mesh
+from ros_xai.world.plots import back_house, plot
 from ros_xai.world.road_map import Lane, RoadMap, along, arc_length, offset, strip
-from ros_xai.world.shapes import panel
 from ros_xai.world.streets import KERB
 
 if TYPE_CHECKING:
@@ -29,12 +29,35 @@ def street_lamp_index(road_map: RoadMap) -> int:
     return LAMPS_PER_SIGNAL * len(road_map.signals)
 
 
-class Town:
-    """Places things along the outer side of every sidewalk, on ground not taken yet."""
+class Sight:
+    """The ground within about ``reach`` metres of a path [T, 2]: only that is built."""
 
-    def __init__(self, rng: Generator, road_map: RoadMap) -> None:
+    def __init__(self, path: NDArray[np.floating], reach: float = 170.0) -> None:
+        self._cell = 5.0
+        self._origin = path.min(0) - reach - 2 * self._cell
+        size = np.ceil((np.ptp(path, axis=0) + 2 * reach) / self._cell).astype(int) + 5
+        self._seen = np.zeros((size[1], size[0]), np.uint8)
+        for x, y in np.unique(np.round((path - self._origin) / self._cell).astype(int), axis=0):
+            cv2.circle(self._seen, (int(x), int(y)), round(reach / self._cell), 1, -1)
+
+    def sees(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Which points [N, 2] are within reach."""
+        cells = np.round((points - self._origin) / self._cell).astype(int)
+        inside = ((cells >= 0) & (cells < self._seen.shape[::-1])).all(axis=1)
+        column, row = np.where(inside[:, None], cells, 0).T
+        return np.asarray(inside & (self._seen[row, column] > 0))
+
+
+class Town:
+    """Places things along the outer side of every sidewalk, on ground not taken yet.
+
+    Each thing has a generator of its own, so that what is out of sight can be left out.
+    """
+
+    def __init__(self, rng: Generator, road_map: RoadMap, sight: Sight) -> None:
         self.rng = rng
         self.road_map = road_map
+        self.sight = sight
         self.parts: list[Mesh] = []
         self.street_lamps: list[NDArray[np.float64]] = []
         points = np.vstack([lane.shape for lane in road_map.lanes.values()])
@@ -71,8 +94,21 @@ class Town:
         inside = 0 <= row < self._taken.shape[0] and 0 <= column < self._taken.shape[1]
         return bool(inside and not self._taken[row, column])
 
-    def _put(self, mesh: Mesh, xy: NDArray[np.float64], angle: float, z: float = KERB) -> None:
-        self.parts.append(mesh.moved(pose(rotation_z(angle), (*xy, z))))
+    def _put(
+        self,
+        make: Callable[[Generator], Mesh],
+        xy: NDArray[np.float64],
+        angle: float,
+        z: float = KERB,
+    ) -> None:
+        """Make a thing and put it somewhere."""
+        own = self.rng.integers(2**62)
+        if self.sight.sees(xy[None])[0]:
+            mesh = make(np.random.default_rng(own))
+            self.parts.append(mesh.moved(pose(rotation_z(angle), (*xy, z))))
+
+    def _tree(self, rng: Generator) -> Mesh:
+        return self._trees[rng.integers(len(self._trees))]
 
     def line_streets(self) -> None:
         sidewalks = [x for x in self.road_map.of_kind("sidewalk") if arc_length(x.shape)[-1] > 12]
@@ -94,44 +130,38 @@ class Town:
         for x in np.arange(self._origin[0] + 8, high[0] - 8, 13.0):
             for y in np.arange(self._origin[1] + 8, high[1] - 8, 13.0):
                 angle, at = float(rng.uniform(0, 6.28)), np.array([x, y])
+                size = rng.uniform(7, 11, 2)
                 if rng.random() < 0.45:
-                    size = rng.uniform(7, 11, 2)
                     local = np.array([(0, 0), (size[0], 0), size, (0, size[1])])
                     if self._claim(at + local @ rotation_z(angle)[:2, :2].T):
-                        look = style(rng, "house" if rng.random() < 0.5 else "terrace")
-                        house = building(
-                            rng, replace(look, ground=0.0), *size, int(rng.integers(2, 6))
-                        )
-                        self._put(house, at, angle, -0.05)
+                        self._put(partial(back_house, *size), at, angle, -0.05)
                 elif self._free(at):
-                    tree = self._backdrop[rng.integers(len(self._backdrop))]
-                    self._put(tree, at, angle, -0.03)
+                    self._put(lambda own: self._backdrop[own.integers(5)], at, angle, -0.03)
 
     def _kerb_side(self, lane: Lane, treed: bool) -> None:
         """Lamp posts, trees, signs and small things in the strip beside the kerb."""
         rng, length = self.rng, arc_length(lane.shape)[-1]
         line = offset(lane.shape, lane.width / 2 - 0.45)
-        street_lamp = street_lamp_index(self.road_map)
+        height, arm = float(rng.uniform(5.5, 7.5)), 1.6
+        post = furniture.lamp_post(rng, height, arm, street_lamp_index(self.road_map))
         for s in np.arange(rng.uniform(6, 14), length - 5, rng.uniform(24, 32)):
             (xy,), (angle,) = along(line, np.array([s]))
-            height, arm = float(rng.uniform(5.5, 7.5)), 1.6
-            self._put(furniture.lamp_post(rng, height, arm, street_lamp), xy, angle)
+            self._put(lambda _, post=post: post, xy, angle)
             left = np.array([-np.sin(angle), np.cos(angle)])
             self.street_lamps.append(np.array([*(xy + arm * left), height + KERB]))
         for s in np.arange(rng.uniform(4, 10), length - 4, 9.0):
             (xy,), (angle,) = along(line, np.array([s]))
             roll = rng.random()
             if treed and roll < 0.75:
-                tree = self._trees[rng.integers(len(self._trees))]
-                self._put(tree, xy, float(rng.uniform(0, 6.28)))
+                self._put(self._tree, xy, float(rng.uniform(0, 6.28)))
             elif roll < 0.16:
-                self._put(furniture.sign(rng), xy, angle)
+                self._put(furniture.sign, xy, angle)
             elif roll < 0.22:
-                self._put(furniture.billboard(rng), xy, angle)
+                self._put(furniture.billboard, xy, angle)
             elif roll < 0.32:
-                self._put(furniture.bollard(), xy, angle)
+                self._put(furniture.bollard, xy, angle)
             elif roll < 0.37:
-                self._put(furniture.bin_(rng), xy, angle)
+                self._put(furniture.bin_, xy, angle)
 
     def _lots(self, lane: Lane, kind: str) -> None:
         """Buildings, wall to wall (terrace), detached behind gardens (house), or large (block)."""
@@ -158,7 +188,6 @@ class Town:
 
         The building's frame has x against the driving direction, so that y points outwards.
         """
-        rng = self.rng
         chord = ends[0] - ends[1]
         width = float(np.linalg.norm(chord))
         angle = float(np.arctan2(chord[1], chord[0]))
@@ -167,39 +196,16 @@ class Town:
         corners = [inner, inner + x * width, inner + x * width + y * (garden + depth)]
         if width < 4 or not self._claim(np.array([*corners, inner + y * (garden + depth)])):
             return
-        T = pose(rotation_z(angle), (*ends[1], KERB))
-        look = style(rng, kind)
-        house = building(rng, look, width - 0.02, depth, storeys)
-        self.parts.append(house.moved(T @ pose(np.eye(3), (0.01, garden + 0.35, 0))))
-        material, label = (Material.GRASS, TREE) if garden else (Material.PAVERS, PAVEMENT)
-        colour = (0.10, 0.13, 0.035) if garden else (0.25, 0.25, 0.24)
-        apron = panel(
-            (0, -0.3, -0.01), (width, 0, 0), (0, garden + 1.0, 0), material, colour, label
+        make = partial(
+            plot,
+            kind=kind,
+            width=width,
+            garden=garden,
+            depth=depth,
+            storeys=storeys,
+            trees=self._trees,
         )
-        self.parts.append(apron.moved(T))
-        if garden:
-            self._garden(T, width, garden)
-
-    def _garden(self, T: NDArray[np.float64], width: float, garden: float) -> None:
-        rng = self.rng
-        border = rng.integers(5)
-        gate = float(rng.uniform(2.0, 3.2))
-        run = max(width - gate, 1.0)
-        if border == 0:
-            piece = plants.hedge(rng, run, float(rng.uniform(1.0, 1.8)), 0.6)
-        elif border == 1:
-            piece = furniture.wooden_fence(rng, run, float(rng.uniform(1.0, 1.7)))
-        elif border == 2:
-            piece = furniture.railing(run)
-        else:
-            piece = furniture.low_wall(
-                run, float(rng.uniform(0.6, 1.1)), np.array([0.3, 0.15, 0.1])
-            )
-        self.parts.append(piece.moved(T @ pose(np.eye(3), (0, 0.3, 0))))
-        if rng.random() < 0.6:
-            tree = self._trees[rng.integers(len(self._trees))].moved(np.diag([0.6, 0.6, 0.6, 1]))
-            at = (rng.uniform(1, width - 1), garden * 0.55, 0)
-            self.parts.append(tree.moved(T @ pose(np.eye(3), at)))
+        self._put(make, ends[1], angle)
 
     def _park(self, lane: Lane) -> None:
         """Railing or hedge, and trees on grass behind it."""
@@ -210,21 +216,17 @@ class Town:
             ends, (angle, _) = along(border, np.array([s, s + 4.2]))
             run = float(np.linalg.norm(ends[1] - ends[0]))
             if fenced < 0.5:
-                self._put(furniture.railing(run), ends[0], angle)
+                self._put(lambda _, run=run: furniture.railing(run), ends[0], angle)
             elif fenced < 0.8:
-                self._put(plants.hedge(rng, run, 1.2, 0.7), ends[0], angle)
+                make = partial(plants.hedge, length=run, height=1.2, depth=0.7)
+                self._put(make, ends[0], angle)
         for s in np.arange(3.0, length - 3.0, 5.0):
             (xy,), (angle,) = along(border, np.array([s]))
             away = np.array([np.sin(angle), -np.cos(angle)])
             for distance in rng.uniform(2.5, 32.0, 2):
                 at = xy + away * distance
                 if self._free(at):
-                    self._put(
-                        self._trees[rng.integers(len(self._trees))],
-                        at,
-                        float(rng.uniform(0, 6.28)),
-                        -0.03,
-                    )
+                    self._put(self._tree, at, float(rng.uniform(0, 6.28)), -0.03)
 
     def _signals(self) -> None:
         """One post with heads per approach, at the stop line beside the kerb."""
@@ -239,5 +241,5 @@ class Town:
             (xy,), (angle,) = along(line, np.array([arc_length(line)[-1] - 0.6]))
             gap = float(np.linalg.norm(lane.shape[-1] - xy))
             reach = gap if gap > 4.0 else 0.0
-            mesh = furniture.traffic_light(LAMPS_PER_SIGNAL * k, reach=reach)
-            self._put(mesh, xy, angle)
+            light = furniture.traffic_light(LAMPS_PER_SIGNAL * k, reach=reach)
+            self._put(lambda _, light=light: light, xy, angle)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ros_xai.core.geometry import pose, rotation_z
 from ros_xai.world.bodywork import LAMPS
 from ros_xai.world.mesh import BUILDING, CAR, Material, Mesh, concat, face_normals, smoothed
-from ros_xai.world.people import figure
+from ros_xai.world.people import STRIDE, figure
 from ros_xai.world.shapes import ball, box, floor, loft, panel, ribbon, tube, wall
 from ros_xai.world.vehicles import vehicle
 
@@ -146,6 +146,6 @@ def test_people_stand_on_the_ground_at_their_height(rides: bool, height: float) 
 
 def test_gait_repeats_after_a_stride() -> None:
     who = figure(np.random.default_rng(2), 1.75, False)
-    first, again = who.posed(0.2, True), who.posed(1.7, True)
+    first, again = who.posed(0.2, True), who.posed(0.2 + STRIDE, True)
     assert np.allclose(first.corners, again.corners, atol=1e-5)
     assert not np.allclose(first.corners, who.posed(0.9, True).corners, atol=0.05)
