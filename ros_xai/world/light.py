@@ -14,7 +14,7 @@ from ros_xai.world.materials import Points, appearance
 from ros_xai.world.mesh import PAVEMENT, ROAD, Material
 from ros_xai.world.rays import Hits, Surface, cast, occluded
 from ros_xai.world.sky import sky, sun_direction
-from ros_xai.world.textures import INDEX, sample
+from ros_xai.world.textures import INDEX, interpolate, sample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,14 +33,8 @@ class Contact:
     cell: float
 
     def at(self, xy: Floats) -> Floats:
-        place = ((xy - self.origin) / self.cell).astype(np.float32)
-        rows = -(-len(place) // 256)
-        grid = np.full((rows * 256, 2), -10, np.float32)
-        grid[: len(place)] = place
-        grid = grid.reshape(rows, 256, 2)
-        looked = cv2.remap(self.shade, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR)
-        flat: Floats = looked.reshape(-1)[: len(place)]
-        return flat
+        """Darkness [N] in [0, 1] at points [N, 2] of the ground."""
+        return interpolate(self.shade, ((xy - self.origin) / self.cell).astype(np.float32))
 
 
 def contact(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ros_xai.world.mesh import Material
 from ros_xai.world.streets import DASHED, DOUBLE, SOLID
-from ros_xai.world.textures import INDEX, coverage, periodic, sample, scatter
+from ros_xai.world.textures import INDEX, NONE, coverage, periodic, sample, scatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_NO_TEXTURE = 255
-_TEXTURE = np.full(256, _NO_TEXTURE, np.uint8)
+_TEXTURE = np.full(256, NONE, np.uint8)
 for _material, _name in {
     Material.LANE: "asphalt",
     Material.ASPHALT: "asphalt",

@@ -35,6 +35,8 @@ TILES: dict[str, float] = {
     "stain": 23.0,
 }
 INDEX = {name: k for k, name in enumerate(TILES)}
+NONE = 255  # stands for no texture
+_METRES = np.array(list(TILES.values()), np.float32)
 
 
 def _noise(rng: Generator, low: float, high: float, slope: float) -> Floats:
@@ -105,39 +107,42 @@ def pyramid() -> tuple[Floats, ...]:
 def sample(texture: NDArray[np.uint8], uv: Floats, footprint: Floats) -> Floats:
     """Texture values [N, 3] at uv [N, 2] metres, averaged over about ``footprint`` [N] metres.
 
-    texture [N]: numbers of ``INDEX``, 255 = none (gives 1).
+    texture [N]: numbers of ``INDEX``, or ``NONE`` (gives 1).
     """
     result = np.ones((len(uv), 3), np.float32)
-    tile = np.array([*TILES.values(), *([1.0] * (256 - len(TILES)))], np.float32)[texture]
-    texels = np.maximum(footprint * (SIZE / tile), 1e-6)
-    level = np.clip(np.round(np.log2(texels)), 0, _LEVELS - 1).astype(np.int32)
-    key = np.where(texture == 255, 255 * 16, texture.astype(np.int32) * 16 + level)
+    textured = np.flatnonzero(texture != NONE)
+    kind = texture[textured].astype(np.int32)
+    texels = footprint[textured] * (SIZE / _METRES[kind])
+    level = np.clip(np.round(np.log2(np.maximum(texels, 1e-6))), 0, _LEVELS - 1).astype(np.int32)
+    key = kind * _LEVELS + level
     order = np.argsort(key, kind="stable")
-    values, starts = np.unique(key[order], return_index=True)
-    for value, start, end in zip(values, starts, [*starts[1:], len(key)], strict=True):
-        if value == 255 * 16:
-            continue
-        chosen = order[start:end]
-        image = pyramid()[value % 16][value // 16]
-        result[chosen] = _bilinear(image, uv[chosen] / TILES_BY_INDEX[value // 16])
+    borders = np.flatnonzero(np.diff(key[order])) + 1
+    for group in np.split(order, borders):
+        if len(group):
+            number, fineness = divmod(int(key[group[0]]), _LEVELS)
+            chosen = textured[group]
+            image = pyramid()[fineness][number]
+            result[chosen] = _bilinear(image, uv[chosen] / _METRES[number])
     return result
-
-
-TILES_BY_INDEX = tuple(TILES.values())
 
 
 def _bilinear(image: Floats, tiles: Floats) -> Floats:
     """Periodic bilinear lookup [N, C] of an image [S, S, C] at coordinates in tiles [N, 2]."""
-    count, size = len(tiles), len(image)
+    size = len(image)
     padded = np.pad(image, ((0, 1), (0, 1), (0, 0)), mode="wrap")
     place = (tiles - np.floor(tiles)) * size
+    return interpolate(padded, np.minimum(place, size - 1e-3))
+
+
+def interpolate(image: Floats, places: Floats) -> Floats:
+    """Bilinear values [N, C] (or [N]) of an image at pixels (x, y) [N, 2]; 0 outside."""
     width = 256  # OpenCV's maps are limited to 32767 rows and columns
-    rows = -(-count // width)
-    grid = np.zeros((rows * width, 2), np.float32)
-    grid[:count] = np.minimum(place, size - 1e-3)
+    rows = -(-max(len(places), 1) // width)
+    grid = np.full((rows * width, 2), -2, np.float32)
+    grid[: len(places)] = places
     grid = grid.reshape(rows, width, 2)
-    looked = cv2.remap(padded, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR)
-    flat: Floats = looked.reshape(rows * width, -1)[:count]
+    looked = cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR)
+    flat: Floats = looked.reshape(rows * width, *image.shape[2:])[: len(places)]
     return flat
 
 
