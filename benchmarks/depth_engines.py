@@ -14,7 +14,8 @@ import torch
 import typer
 
 from benchmarks import results
-from ros_xai.depth.estimator import DepthEstimator, EngineName
+from ros_xai.depth.estimator import DepthEstimator
+from ros_xai.engines.compile import EngineName
 
 ENGINES: tuple[EngineName, ...] = ("torch", "onnxruntime", "openvino")
 INTRINSICS = np.array([[370.0, 0, 319.5], [0, 370, 95.5], [0, 0, 1]])

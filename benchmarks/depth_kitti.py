@@ -25,11 +25,11 @@ from benchmarks.seeded import STATE, Finished, interval
 from ros_xai.data.depth import DepthSample, KittiDrive, Loaded
 from ros_xai.data.kitti import EVAL_FRAMES, RINGS, TRAIN_FRAMES, KittiClip
 from ros_xai.depth import fill
+from ros_xai.depth.deployed import make_engine
 from ros_xai.depth.estimator import (
     DepthEstimator,
     load_card,
     load_network,
-    make_engine,
     network_size,
 )
 from ros_xai.depth.evaluation import MAX_DEPTH, MIN_DEPTH, Estimate, evaluate

@@ -23,7 +23,8 @@ from benchmarks.seeded import STATE, Finished, interval
 from ros_xai.data.depth import DepthSample, Drive, world_drives
 from ros_xai.data.kitti import RINGS
 from ros_xai.depth import fill
-from ros_xai.depth.estimator import DepthEstimator, make_engine
+from ros_xai.depth.deployed import make_engine
+from ros_xai.depth.estimator import DepthEstimator
 from ros_xai.depth.evaluation import Estimate, evaluate, score
 from ros_xai.depth.metrics import mean_metrics, median_scale
 from ros_xai.training.depth import DepthLearner

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -13,17 +12,14 @@ from safetensors.torch import load_file
 
 from ros_xai.core.camera import scale_intrinsics
 from ros_xai.core.config import from_mapping
-from ros_xai.depth import export
+from ros_xai.depth.deployed import make_engine
 from ros_xai.depth.inputs import FOCAL, network_input, resize_sparse
 from ros_xai.depth.network import DepthNetwork, NetworkConfig, build
 from ros_xai.engines.base import Engine
-from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
-from ros_xai.engines.openvino_engine import OpenVinoEngine
-from ros_xai.engines.torch_engine import TorchEngine
+from ros_xai.engines.compile import EngineName
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "depth.safetensors"
 MAX_PIXELS = 640 * 192
-EngineName = Literal["torch", "onnxruntime", "openvino"]
 
 
 class DepthEstimator:
@@ -94,17 +90,6 @@ def load_network(weights: str | Path | None = None) -> DepthNetwork:
     network = build(load_card(weights))
     network.load_state_dict(load_file(_existing(_weights_path(weights))))
     return network.eval()
-
-
-def make_engine(network: DepthNetwork, engine: EngineName, threads: int = 0) -> Engine:
-    """The network compiled for the named engine."""
-    if engine == "torch":
-        return TorchEngine(export.Finest(network), export.INPUTS, export.OUTPUTS)
-    if engine == "onnxruntime":
-        return OnnxRuntimeEngine(export.to_onnx(network), threads)
-    if engine == "openvino":
-        return OpenVinoEngine(export.to_onnx(network), threads)
-    raise ValueError(f"expected engine torch, onnxruntime or openvino; got {engine!r}")
 
 
 def _weights_path(weights: str | Path | None) -> Path:

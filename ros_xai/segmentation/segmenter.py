@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,16 +11,12 @@ from numpy.typing import NDArray
 
 from ros_xai.data.segmentation import Classes
 from ros_xai.engines.base import Engine
-from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
-from ros_xai.engines.openvino_engine import OpenVinoEngine
-from ros_xai.engines.torch_engine import TorchEngine
-from ros_xai.segmentation import export
+from ros_xai.engines.compile import EngineName
 from ros_xai.segmentation.bundle import Bundle, BundleError, load_bundle
-from ros_xai.segmentation.network import SegmentationNetwork
+from ros_xai.segmentation.deployed import make_engine
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "segmentation.safetensors"
 MAX_PIXELS = 320 * 240
-EngineName = Literal["torch", "onnxruntime", "openvino"]
 
 
 class Segmentation(NamedTuple):
@@ -99,17 +95,6 @@ def network_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> tuple
     """Rows and columns the network works at: the image's, or shrunk to about `max_pixels`."""
     scale = min(1.0, float(np.sqrt(max_pixels / (height * width))))
     return max(16, round(height * scale)), max(16, round(width * scale))
-
-
-def make_engine(network: SegmentationNetwork, engine: EngineName, threads: int = 0) -> Engine:
-    """The network compiled for the named engine."""
-    if engine == "torch":
-        return TorchEngine(export.Deployed(network), export.INPUTS, export.OUTPUTS)
-    if engine == "onnxruntime":
-        return OnnxRuntimeEngine(export.to_onnx(network), threads)
-    if engine == "openvino":
-        return OpenVinoEngine(export.to_onnx(network), threads)
-    raise ValueError(f"expected engine torch, onnxruntime or openvino; got {engine!r}")
 
 
 def overlay(

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ros_xai.data.depth import DepthSample, Drive, Loaded
-from ros_xai.depth.estimator import DepthEstimator, make_engine, network_size
+from ros_xai.depth.deployed import make_engine
+from ros_xai.depth.estimator import DepthEstimator, network_size
 from ros_xai.depth.evaluation import MAX_DEPTH, MIN_DEPTH, Estimate
 from ros_xai.depth.metrics import depth_metrics, mean_metrics
 from ros_xai.depth.network import DepthNetwork, NetworkConfig

@@ -15,7 +15,8 @@ from ros_xai.core.camera import scale_intrinsics
 from ros_xai.core.config import ConfigError
 from ros_xai.data.depth import KittiDrive
 from ros_xai.data.kitti import EVAL_FRAMES, RINGS, KittiClip
-from ros_xai.depth.estimator import DepthEstimator, load_network, make_engine, network_size
+from ros_xai.depth.deployed import make_engine
+from ros_xai.depth.estimator import DepthEstimator, load_network, network_size
 from ros_xai.depth.evaluation import evaluate
 from ros_xai.depth.fill import column_fill
 from ros_xai.depth.inputs import (

@@ -1,0 +1,31 @@
+"""A segmentation network as it is deployed: labels and confidence, on an engine."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ros_xai.engines.base import Engine
+from ros_xai.engines.compile import EngineName, Signature, compile_network
+from ros_xai.segmentation.network import SegmentationNetwork
+
+SIGNATURE = Signature(inputs={"image": 3}, outputs={"labels": 1, "confidence": 1})
+
+
+class Deployed(nn.Module):
+    """image [1, 3, H, W] in [0, 1] -> label int32 [1, H, W], its probability float [1, H, W]."""
+
+    def __init__(self, network: SegmentationNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(image)
+        best = logits.amax(1, keepdim=True)
+        # softmax at the maximum: 1 / sum exp(logit - max), without the other classes' quotients
+        confidence = (logits - best).exp().sum(1).reciprocal()
+        return logits.argmax(1).int(), confidence
+
+
+def make_engine(network: SegmentationNetwork, engine: EngineName, threads: int = 0) -> Engine:
+    """The network on the named engine, for any size from 16 pixels."""
+    return compile_network(Deployed(network), SIGNATURE, engine, threads)
