@@ -17,6 +17,7 @@ from ros_xai.data.segmentation import IGNORE
 
 BACKGROUND = 0
 BINS = 100
+UNLIKELY = -5.0  # logit of a background that was never trained
 
 
 def local_pod(features: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:
@@ -169,3 +170,19 @@ def grow_classifier(classifier: nn.Conv2d, new_classes: int) -> nn.Conv2d:
     grown.bias.copy_(torch.cat([classifier.bias, background.expand(new_classes)]))
     grown.bias[BACKGROUND] = background
     return grown.to(classifier.weight.device)
+
+
+@torch.no_grad()
+def with_background(classifier: nn.Conv2d) -> nn.Conv2d:
+    """A 1x1 classifier with an unlikely background as output 0 before the known classes.
+
+    Its logit is the mean of the others + UNLIKELY: below e^-5 of the best class wherever one
+    stands out, so that it costs the known classes little.
+    """
+    if classifier.bias is None:
+        raise ValueError("expected a classifier with a bias")
+    larger = nn.Conv2d(classifier.in_channels, classifier.out_channels + 1, 1)
+    larger.weight.copy_(torch.cat([classifier.weight.mean(0, keepdim=True), classifier.weight]))
+    background = classifier.bias.mean() + UNLIKELY
+    larger.bias.copy_(torch.cat([background[None], classifier.bias]))
+    return larger.to(classifier.weight.device)

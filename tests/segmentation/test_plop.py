@@ -181,3 +181,19 @@ def test_grown_classifier_shares_the_background_among_the_new_classes(new):
     torch.testing.assert_close(after[:, 1:4], before[:, 1:])
     unknown = torch.cat([after[:, :1], after[:, 4:]], 1)
     torch.testing.assert_close(unknown, (before[:, :1] / (new + 1)).expand_as(unknown))
+
+
+def test_an_added_background_comes_first_and_costs_the_known_classes_little():
+    torch.manual_seed(0)
+    old = nn.Conv2d(6, 4, 1)
+    larger = plop.with_background(old)
+    x = torch.randn(2, 6, 5, 5)
+    torch.testing.assert_close(larger(x)[:, 1:], old(x))
+    torch.testing.assert_close(larger(x)[:, 0], old(x).mean(1) + plop.UNLIKELY)
+    assert larger(x).softmax(1)[:, 0].max() < math.exp(plop.UNLIKELY)
+
+
+@pytest.mark.parametrize("change", [plop.with_background, lambda c: plop.grow_classifier(c, 1)])
+def test_a_classifier_without_bias_is_refused(change):
+    with pytest.raises(ValueError, match="with a bias"):
+        change(nn.Conv2d(4, 3, 1, bias=False))

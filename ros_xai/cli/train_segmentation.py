@@ -1,0 +1,183 @@
+"""`ros_xai train segmentation`: train, generalise, adapt or grow a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from ros_xai.data.segmentation import (
+    Classes,
+    DataError,
+    ImageFolder,
+    LabelledFolder,
+    WorldSequences,
+    bag_images,
+    resized,
+    resized_samples,
+)
+from ros_xai.segmentation.bundle import Bundle, BundleError, load_bundle, save_bundle
+from ros_xai.segmentation.metrics import iou, mean_iou
+from ros_xai.segmentation.network import SegmentationNetwork
+from ros_xai.training import segmentation_recipes as recipes
+from ros_xai.training.distributed import Process, process_group
+from ros_xai.training.mtuda import AdaptationConfig
+from ros_xai.training.segmentation import Images, Labelled, score
+from ros_xai.world.dataset import PRESETS, DatasetConfig, write_dataset
+
+HELD_OUT = 8  # every n-th labelled sample is kept out of training and scored
+
+
+def segmentation(
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Labelled data: a folder (image/, label/, classes.yaml), a world data "
+            "set's folder, `world`, or `world:DOMAIN`. Repeat it for several domains."
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(help=", ".join(recipes.METHODS))] = "supervised",
+    target: Annotated[
+        list[Path] | None, typer.Option(help="Folder of unlabelled images of a target domain.")
+    ] = None,
+    target_bag: Annotated[
+        list[Path] | None, typer.Option(help="Bag whose images are a target domain, unlabelled.")
+    ] = None,
+    topic: Annotated[str, typer.Option(help="Images of the bags.")] = "/camera/image",
+    every: Annotated[int, typer.Option(help="Use every n-th image of a bag.")] = 5,
+    weights: Annotated[
+        Path | None, typer.Option(help="Start from these weights; growing needs them.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Weights, log, checkpoints.")] = Path(
+        "out/train-segmentation"
+    ),
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 4000,
+    batch: Annotated[int, typer.Option(help="Images per step.")] = 8,
+    height: Annotated[int, typer.Option(help="Rows of the training images.")] = 240,
+    width: Annotated[int, typer.Option(help="Columns of the training images.")] = 320,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Train a segmenter; adapt it to drives without labels; or teach it new classes.
+
+    An interrupted run goes on where it was. Several processes:
+    `torchrun --nproc-per-node 2 -m ros_xai.cli train segmentation ...`
+
+    \b
+    Examples:
+      ros_xai train segmentation --source world
+      ros_xai train segmentation --source my/data
+      ros_xai train segmentation --method fishr --source world:clear --source world:dusk
+      ros_xai train segmentation --method mtkt --target-bag a.mcap --target-bag b.mcap
+      ros_xai train segmentation --method plop --source my/scooters --weights old.safetensors
+    """
+    if method not in recipes.METHODS:
+        raise typer.BadParameter(f"expected one of {', '.join(recipes.METHODS)}; got {method}")
+    recipe = recipes.Recipe(batch=batch)
+    recipe = replace(recipe, loop=replace(recipe.loop, steps=steps, seed=seed))
+    try:
+        bundle = load_bundle(weights) if weights else None
+        domains, classes = _labelled(source or ["world"], height, width)
+        unlabelled = [resized(ImageFolder(folder), height, width) for folder in target or ()]
+        unlabelled += [
+            resized(bag_images(bag, topic, every), height, width) for bag in target_bag or ()
+        ]
+        with process_group() as process:
+            parts = [_split(domain) for domain in domains]
+            train, held_out = [p[0] for p in parts], _joined([p[1] for p in parts])
+            network, classes = _train(
+                method, train, classes, unlabelled, bundle, recipe, out, process
+            )
+            if process.is_first:
+                command = " ".join(f"--source {s}" for s in source or ["world"])
+                provenance = {"method": method, "data": command, "seed": seed, "steps": steps}
+                _finish(network, classes, held_out, provenance, method, out)
+    except (DataError, BundleError, OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _train(
+    method: str,
+    domains: list[Labelled],
+    classes: Classes,
+    targets: Sequence[Images],
+    bundle: Bundle | None,
+    recipe: recipes.Recipe,
+    out: Path,
+    process: Process,
+) -> tuple[SegmentationNetwork, Classes]:
+    folder = out / "checkpoints"
+    if method in recipes.GROWING:
+        if bundle is None:
+            raise ValueError(f"--method {method} grows a network: expected --weights")
+        data = _joined(domains)
+        return recipes.grow(bundle, data, classes, method, recipe, folder, process)
+    network = recipes.start(len(classes), bundle, recipe.loop.seed)
+    if method in recipes.GENERALISING:
+        network = recipes.generalise(network, domains, method, recipe, folder, process)
+    elif method in recipes.ADAPTING:
+        config = AdaptationConfig(method=method)  # type: ignore[arg-type]
+        config = replace(config, teacher_steps=recipe.loop.steps // 4)
+        source = _joined(domains)
+        network = recipes.adapt(network, source, targets, config, recipe, folder, process)
+    else:
+        network = recipes.supervised(network, _joined(domains), recipe, folder, process)
+    return network, classes
+
+
+def _labelled(sources: list[str], height: int, width: int) -> tuple[list[Labelled], Classes]:
+    """One labelled set per source, all of the same classes."""
+    opened = [_open(source) for source in sources]
+    classes = opened[0].classes
+    for name, data in zip(sources, opened):
+        if data.classes.names != classes.names:
+            raise DataError(
+                f"{name} has the classes {', '.join(data.classes.names)}; "
+                f"{sources[0]} has {', '.join(classes.names)}"
+            )
+    return [Labelled(*resized_samples(data, height, width)) for data in opened], classes
+
+
+def _open(source: str) -> LabelledFolder | WorldSequences:
+    if source == "world" or source.startswith("world:"):
+        preset = PRESETS["segmentation"]
+        if domain := source.partition(":")[2]:
+            preset = {**preset, "domains": (domain,)}
+        typer.echo(f"rendering {source}, once")
+        return WorldSequences(write_dataset(DatasetConfig(kind="segmentation", **preset)))
+    if any(Path(source).glob("sequence_*.npz")):
+        return WorldSequences(source)
+    return LabelledFolder(source)
+
+
+def _split(data: Labelled) -> tuple[Labelled, Labelled]:
+    """Training samples and every HELD_OUT-th one, which is scored."""
+    held_out = np.arange(len(data.images)) % HELD_OUT == HELD_OUT - 1
+    return data.take(np.flatnonzero(~held_out)), data.take(np.flatnonzero(held_out))
+
+
+def _joined(parts: Sequence[Labelled]) -> Labelled:
+    return Labelled(*(np.concatenate(column) for column in zip(*parts)))
+
+
+def _finish(
+    network: SegmentationNetwork,
+    classes: Classes,
+    held_out: Labelled,
+    provenance: dict[str, object],
+    method: str,
+    out: Path,
+) -> None:
+    """Score on the held-out samples, save the bundle, say how to use it."""
+    if method not in recipes.GROWING and len(held_out.images):
+        matrix = score(network, held_out)
+        provenance["held_out"] = {"images": len(held_out.images), "mIoU": mean_iou(matrix)}
+        for name, value in zip(classes.names, iou(matrix)):
+            typer.echo(f"{name:>16}  IoU {value:.3f}")
+        typer.echo(f"{'mean':>16}  IoU {mean_iou(matrix):.3f} on {len(held_out.images)} images")
+    path = save_bundle(out / "segmentation.safetensors", network, classes, provenance)
+    typer.echo(f"{path}: use it by `weights: {path}` in the segmentation node's parameters")
