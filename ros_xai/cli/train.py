@@ -53,7 +53,7 @@ def depth(
     Examples:
       ros_xai train depth --bag my.mcap --out out/mine
       ros_xai train depth --kitti $ROS_XAI_DATA/kitti --steps 200
-      ros_xai world dataset depth && ros_xai train depth --world DIR --steps 3000
+      ros_xai world dataset depth && ros_xai train depth --world DIR --steps 2400
     """
     if sum(source is not None for source in (bag, kitti, world)) != 1:
         raise typer.BadParameter("expected exactly one of --bag, --kitti and --world")
