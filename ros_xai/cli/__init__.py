@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 import ros_xai
 from ros_xai.cli import bag, world
@@ -10,7 +14,24 @@ from ros_xai.cli.bench import bench
 
 ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
+# Groups that import torch, which takes seconds: the module is loaded when the group is called.
+LATER = {"train": "Train networks, or adapt them to recorded drives."}
+
+
+class _LoadsLater(TyperGroup):
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in LATER:
+            module = importlib.import_module(f"ros_xai.cli.{args[0]}")
+            self.add_command(typer.main.get_command(module.app), args[0])
+        return super().resolve_command(ctx, args)
+
+
+def _placeholder() -> None:
+    """Stands in the list of commands; `_LoadsLater` puts the group in its place."""
+
+
 app = typer.Typer(
+    cls=_LoadsLater,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,6 +63,8 @@ else:
 
 app.add_typer(bag.app, name="bag")
 app.add_typer(world.app, name="world")
+for name, summary in LATER.items():
+    app.command(name, help=summary)(_placeholder)
 app.command(context_settings=ANY_ARGUMENTS)(bench)
 
 

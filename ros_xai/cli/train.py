@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ros_xai.cli.train_segmentation import segmentation
 from ros_xai.data.depth import KittiDrive, Loaded, world_drives
 from ros_xai.data.kitti import RINGS, TRAIN_FRAMES, KittiClip
 from ros_xai.depth.estimator import load_card, load_network
@@ -23,12 +24,14 @@ from ros_xai.training.adaptation import AdaptationConfig, AdaptationReport, adap
 from ros_xai.training.checkpoint import save_weights, write_atomic
 from ros_xai.training.distributed import process_group
 
-app = typer.Typer(help="Train networks, or adapt them to a recorded drive.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `depth` a sub-command while it is the only one."""
+app = typer.Typer(
+    help="Train networks, or adapt them to a recorded drive.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(segmentation)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ros_xai
-from ros_xai.cli import app
+from ros_xai.cli import app, train
 
 WITHOUT_RCLPY = """
 import sys
@@ -32,12 +32,19 @@ def commands_below(command, path=()):
 def test_every_command_explains_itself():
     import typer.main
 
-    paths = list(commands_below(typer.main.get_command(app)))
-    assert ("bag", "from-kitti") in paths
+    paths = set(commands_below(typer.main.get_command(app))) | {
+        ("train", *path) for path in commands_below(typer.main.get_command(train.app))
+    }
+    assert {("bag", "from-kitti"), ("train", "depth")} <= paths
     for path in paths:
         answer = run(*path, "--help")
         assert answer.exit_code == 0, path
         assert path in [(), ("bag",), ("world",), ("train",)] or "xample" in answer.output, path
+
+
+def test_help_does_not_wait_for_torch():
+    script = "import sys, ros_xai.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
 def test_version():
