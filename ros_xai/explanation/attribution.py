@@ -17,8 +17,9 @@ class Attribution:
 
     values: [(T,) gh, gw], the more the more important; a pixel-wise method has as many cells as
     pixels. shape: (H, W) of the input. forwards: evaluations of the network it took.
-    standard_error: of `values` where the method knows it. first: first-order Sobol indices where
-    they were asked for. constant: [(T,)] true where the output did not react at all.
+    standard_error: of `values` where the method knows it. slope: the mean change of the score from
+    hiding to keeping each cell, for Sobol. first: first-order Sobol indices where they were asked
+    for. constant: [(T,)] true where the output did not react at all.
     """
 
     method: str
@@ -26,6 +27,7 @@ class Attribution:
     shape: tuple[int, int]
     forwards: int
     standard_error: Array | None = None
+    slope: Array | None = None
     first: Array | None = None
     constant: NDArray[np.bool_] | bool = False
 
@@ -33,19 +35,29 @@ class Attribution:
         """The attribution of one of several targets."""
         if self.values.ndim != 3:
             raise IndexError("this attribution is of a single target")
-        error, first = self.standard_error, self.first
-        return replace(
-            self,
-            values=self.values[target],
-            standard_error=None if error is None else error[target],
-            first=None if first is None else first[target],
-            constant=bool(np.broadcast_to(self.constant, len(self.values))[target]),
-        )
+        known = {
+            name: cells[target]
+            for name in ("standard_error", "slope", "first")
+            if (cells := getattr(self, name)) is not None
+        }
+        constant = bool(np.broadcast_to(self.constant, len(self.values))[target])
+        return replace(self, values=self.values[target], constant=constant, **known)
+
+    def signed(self) -> Attribution:
+        """Sobol indices with the sign of the slope: negative where a cell speaks against the score.
+
+        An index alone does not tell evidence for a class from evidence against it. Fel et al.
+        spend further forwards on the sign; here it comes from the same ones.
+        """
+        if self.slope is None:
+            raise ValueError(f"a {self.method} attribution has no slope to take signs from")
+        return replace(self, values=self.values * np.sign(self.slope))
 
     def heatmap(self) -> NDArray[np.float32]:
         """`values` of one target, cubically interpolated to the input: float32 [H, W], signed."""
         if self.values.ndim != 2:
-            raise ValueError("pick one target first: attribution[k].heatmap()")
+            shape = list(self.values.shape)
+            raise ValueError(f"expected the cells of one target, attribution[k]; got {shape}")
         values = self.values.astype(np.float32)
         if values.shape == self.shape:
             return values

@@ -92,6 +92,15 @@ def first_order(a: Array, b: Array, c: Array) -> Array:
     return np.where(spread > 0, effect / np.where(spread > 0, spread, 1), 0.0)
 
 
+def slope(a: Array, c: Array, step: Array) -> Array:
+    """Mean change of the output per unit of variable i, over the steps A_i - B_i from C_i to A.
+
+    mean((a - c_i) step_i) / mean(step_i^2); a [..., N], c [..., d, N], step [d, N] -> [..., d].
+    """
+    run = np.where(np.isnan(c), np.nan, step)
+    return _mean((a[..., None, :] - c) * run) / np.maximum(_mean(run**2), 1e-12)
+
+
 def variance(a: Array) -> Array:
     """V [...] = sum((a - f0)^2) / (N - 1) of outputs a [..., N]; 0 if they differ by rounding only.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from ros_xai.explanation.targets import Target
 
 Array = NDArray[np.float64]
 Cell = tuple[int, int]
+Index = Callable[[Array, Array, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class SobolExplainer:
     grid: cells (rows, columns); choose them nearly square, as (4, 8) for an image twice as wide as
     high. designs: N; `explain` costs N (d + 1) forwards for d cells, N (d + 2) with `first_order`.
     batch_size: the most inputs that ever exist at once.
+    masks: "uniform" in [0, 1] (the paper), or "binary", where a cell is hidden or kept as in the
+    metrics of faithfulness and C_i flips cell i of A, so that no forward is spent on an unchanged
+    cell.
     The same seed gives every image the same masks, so that attributions can be compared.
     """
 
@@ -62,8 +66,15 @@ class SobolExplainer:
     batch_size: int = 32
     estimator: str = "jansen"
     sampler: str = "sobol"
+    masks: Literal["uniform", "binary"] = "uniform"
     first_order: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.masks not in ("uniform", "binary"):
+            raise ValueError(f"expected masks uniform or binary; got {self.masks!r}")
+        if self.masks == "binary" and self.first_order:
+            raise ValueError("first order needs A and B independent: use uniform masks")
 
     @property
     def cells(self) -> int:
@@ -166,6 +177,9 @@ class _Run:
     def extend(self) -> None:
         """Another N designs."""
         A, B = draw(len(self.cells), self.explainer.designs, self.explainer.sampler, self.rng)
+        if self.explainer.masks == "binary":
+            A = np.round(A)
+            B = 1 - A
         self.A, self.B = np.concatenate([self.A, A]), np.concatenate([self.B, B])
 
     def put(self, rows: NDArray[np.int64], slots: NDArray[np.int64], scores: Array) -> None:
@@ -177,6 +191,11 @@ class _Run:
             self.y = y
         self.y[:, slots, rows] = scores
         self.forwards += len(rows)
+
+    @property
+    def _known(self) -> NDArray[np.bool_]:
+        """Rows [R] of A that have been run."""
+        return np.isfinite(self.y[0, FROM_A])
 
     @property
     def usable(self) -> bool:
@@ -198,6 +217,7 @@ class _Run:
             shape=self.shape,
             forwards=self.forwards,
             standard_error=estimators.standard_error(total, a, b, c).reshape(shape),
+            slope=estimators.slope(a, c, (self.A - self.B)[self._known].T).reshape(shape),
             first=None if first is None else first.reshape(shape),
             constant=np.squeeze(estimators.variance(a) == 0),
         )
@@ -214,9 +234,13 @@ class _Run:
         vague = margin > refinement.tolerance * ordered[:, :1]
         return np.flatnonzero((vague & (np.abs(values - boundary) <= margin)).any(0))
 
-    def _outputs(self) -> tuple[Callable[[Array, Array, Array], Array], Array, Array, Array]:
-        """The estimator, and a, b [T, R'], c [T, d, R'] of the rows whose a is known."""
-        total = partial(estimators.total_order, estimator=self.explainer.estimator)
-        y = self.y[:, :, np.isfinite(self.y[0, FROM_A])]
+    def _outputs(self) -> tuple[Index, Array, Array, Array]:
+        """The index, and a, b [T, R'], c [T, d, R'] of the rows whose a is known."""
+        y = self.y[:, :, self._known]
         a = y[:, FROM_A]
-        return total, a, y[:, FROM_B] if self.explainer.first_order else a, y[:, :FROM_B]
+        return self._total, a, y[:, FROM_B] if self.explainer.first_order else a, y[:, :FROM_B]
+
+    def _total(self, a: Array, b: Array, c: Array) -> Array:
+        total = estimators.total_order(a, b, c, self.explainer.estimator)
+        # A flip always changes the cell; B independent of A would do so in half of the rows.
+        return total / 2 if self.explainer.masks == "binary" else total

@@ -108,6 +108,27 @@ class MeanLogDepth:
         return region_mean(depth.clamp(min=1e-3).log(), self.region)
 
 
+@dataclass(frozen=True, eq=False)
+class DepthAgreement:
+    """Mean over a region of min(d / d0, d0 / d), in (0, 1]: 1 where the depth d is d0, [H, W] m.
+
+    What deletion and insertion should score: a mean log depth may go either way when it goes wrong.
+    """
+
+    region: NDArray[np.bool_]
+    reference: NDArray[np.float32]
+
+    @property
+    def name(self) -> str:
+        return f"agreement of depth over {self.region.sum()} px"
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        depth = outputs[:, 0] if outputs.ndim == 4 else outputs
+        reference = torch.as_tensor(self.reference, dtype=depth.dtype, device=depth.device)
+        difference = depth.clamp(min=1e-3).log() - reference.clamp(min=1e-3).log()
+        return region_mean((-difference.abs()).exp(), self.region)
+
+
 @dataclass(frozen=True)
 class EndPointShift:
     """How far (m) the most likely end point lies from that of the unperturbed forecast.

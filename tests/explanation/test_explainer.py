@@ -134,6 +134,38 @@ def test_neighbours_of_a_forecast() -> None:
     np.testing.assert_allclose(box.explain(agents).values.ravel(), [0, 0, 1, 0], atol=0.3)
 
 
+def test_binary_masks_give_the_indices_of_coin_tosses() -> None:
+    """y = sum(w m) with m in {0, 1}: still w^2 / sum(w^2), and the slopes are the weights."""
+    attribution = explainer(designs=512, masks="binary").explain(IMAGE)
+    np.testing.assert_allclose(attribution.values, WEIGHTS**2 / 14, atol=0.04)
+    np.testing.assert_allclose(attribution.slope, WEIGHTS, atol=1e-6)
+    product = explainer(
+        lambda images: cell_means(images)[:, 0, 0] * cell_means(images)[:, 1, 1],
+        designs=2048,
+        masks="binary",
+    ).explain(IMAGE)
+    # A product of two tosses: V = 3 / 16, E[Var(y | other)] = 1 / 8.
+    np.testing.assert_allclose(product.values[[0, 1], [0, 1]], 2 / 3, atol=0.05)
+
+
+def test_signs_tell_evidence_for_from_evidence_against() -> None:
+    def against(images: np.ndarray) -> np.ndarray:
+        return cell_means(images)[:, 0, 1] - 2 * cell_means(images)[:, 2, 2]
+
+    for masks in ("uniform", "binary"):
+        attribution = explainer(against, masks=masks).explain(IMAGE)
+        assert attribution.slope[0, 1] == pytest.approx(1, abs=1e-5)
+        assert attribution.slope[2, 2] == pytest.approx(-2, abs=1e-5)
+        np.testing.assert_array_equal(np.abs(attribution.signed().values), attribution.values)
+        assert attribution.signed().top(1) == [(0, 1)]
+        assert attribution.top(1) == [(2, 2)]
+
+
+def test_binary_masks_have_no_first_order() -> None:
+    with pytest.raises(ValueError, match="A and B independent"):
+        explainer(masks="binary", first_order=True)
+
+
 def test_refinement_improves_and_its_errors_shrink() -> None:
     plan = Refinement(every=100, max_forwards=2600, min_designs=10_000)
     steps = list(explainer(seed=5).refine(IMAGE, refinement=plan))

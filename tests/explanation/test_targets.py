@@ -44,6 +44,15 @@ def test_depth() -> None:
     torch.testing.assert_close(t.MeanLogDepth(REGION)(depth[:, 0]), expected)
 
 
+def test_agreement_of_depth_is_the_same_for_half_and_for_double() -> None:
+    reference = np.full((4, 6), 8.0, dtype=np.float32)
+    depth = torch.full((3, 4, 6), 8.0)
+    depth[1], depth[2] = 4.0, 16.0
+    depth[:, 0] = 1.0  # outside
+    agreement = t.DepthAgreement(REGION, reference)
+    torch.testing.assert_close(agreement(depth), torch.tensor([1.0, 0.5, 0.5]))
+
+
 def test_forecasts() -> None:
     """Two modes; the likelier one ends at (3, 4), and at (0, -2) in the second forecast."""
     trajectories = torch.zeros(2, 2, 3, 2)
