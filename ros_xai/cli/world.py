@@ -26,8 +26,8 @@ app = typer.Typer(help="The synthetic town: bags, datasets, checks.", no_args_is
 @app.command()
 def bag(
     out: Annotated[Path, typer.Argument(help="Bag to write (.mcap).")],
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    seconds: Annotated[float, typer.Option(help="Length at 10 Hz.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = BagConfig.seed,
+    seconds: Annotated[float, typer.Option(help="Length at 10 Hz.")] = BagConfig.seconds,
     network: Annotated[str, typer.Option(help="town, grid, tee, curves, roundabouts.")] = "town",
     domain: Annotated[str, typer.Option(help="clear, dusk, night, fog, rain, camera_b.")] = "clear",
     camera: Annotated[str, typer.Option(help="Mounting and focal length: a or b.")] = "a",

@@ -110,6 +110,10 @@ class Town:
     def _tree(self, rng: Generator) -> Mesh:
         return self._trees[rng.integers(len(self._trees))]
 
+    def _street_tree(self, rng: Generator) -> Mesh:
+        """A tree that lets people and cars pass below its crown: no conifer."""
+        return self._trees[rng.integers(len(self._trees) - 1)]
+
     def line_streets(self) -> None:
         sidewalks = [x for x in self.road_map.of_kind("sidewalk") if arc_length(x.shape)[-1] > 12]
         kinds = ["terrace", "house", "park", "block"]
@@ -153,7 +157,7 @@ class Town:
             (xy,), (angle,) = along(line, np.array([s]))
             roll = rng.random()
             if treed and roll < 0.75:
-                self._put(self._tree, xy, float(rng.uniform(0, 6.28)))
+                self._put(self._street_tree, xy, float(rng.uniform(0, 6.28)))
             elif roll < 0.16:
                 self._put(furniture.sign, xy, angle)
             elif roll < 0.22:

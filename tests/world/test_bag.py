@@ -1,0 +1,143 @@
+"""The bag of a drive, read back by rosbags: topics, truths that agree, same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+
+from ros_xai.core.geometry import yaw
+from ros_xai.world.bag import BagConfig, body_motion, future, markers, write_bag
+from ros_xai.world.camera import Camera
+from ros_xai.world.drive import Drive
+from ros_xai.world.lidar import Lidar, hdl64
+
+CONFIG = BagConfig(
+    seed=4,
+    seconds=0.4,
+    network="tee",
+    camera=Camera(width=96, height=48),
+    lidar=Lidar(hdl64(8), azimuth_step=1.0),
+)
+EACH_FRAME = {
+    "/camera/image",
+    "/camera/camera_info",
+    "/lidar/points",
+    "/gt/depth",
+    "/gt/labels",
+    "/gt/instances",
+    "/gt/odometry",
+    "/gt/future",
+    "/odometry",
+    "/tf",
+    "/tracks",
+}
+ONCE = {"/tf_static", "/map/drivable", "/map/lane_dividers", "/map/crossings"}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bag(CONFIG, tmp_path_factory.mktemp("bag") / "town.mcap", jobs=1)
+
+
+@pytest.fixture(scope="module")
+def messages(path: Path) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    with AnyReader([path]) as reader:
+        for connection, _, raw in reader.messages():
+            message = reader.deserialize(raw, connection.msgtype)
+            found.setdefault(connection.topic, []).append(message)
+    return found
+
+
+def test_all_topics_are_there(messages: dict[str, list[Any]]) -> None:
+    assert set(messages) == EACH_FRAME | ONCE
+    assert {len(messages[topic]) for topic in EACH_FRAME} == {CONFIG.frames}
+    assert {len(messages[topic]) for topic in ONCE} == {1}
+
+
+def test_stamps_are_a_tenth_apart_and_equal_within_a_frame(messages: dict[str, list[Any]]) -> None:
+    stamps = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in messages["/gt/depth"]]
+    assert np.all(np.diff(stamps) == 10**8)
+    for topic in ("/camera/image", "/lidar/points", "/odometry", "/gt/future"):
+        assert [m.header.stamp for m in messages[topic]] == [
+            m.header.stamp for m in messages["/gt/depth"]
+        ]
+
+
+def test_depth_is_unknown_where_the_label_is_sky(messages: dict[str, list[Any]]) -> None:
+    for depth, label in zip(messages["/gt/depth"], messages["/gt/labels"]):
+        metres = np.frombuffer(depth.data, np.float32).reshape(48, 96)
+        classes = np.frombuffer(label.data, np.uint8).reshape(48, 96)
+        assert depth.encoding == "32FC1" and label.encoding == "mono8"
+        assert np.array_equal(np.isnan(metres), classes == 0)
+
+
+def test_sensors_hang_where_their_configuration_says(messages: dict[str, list[Any]]) -> None:
+    parts = {
+        t.child_frame_id: t.transform.translation for t in messages["/tf_static"][0].transforms
+    }
+    assert set(parts) == {"lidar", "camera_optical"}
+    assert parts["lidar"].z == pytest.approx(1.73)
+    assert (parts["camera_optical"].x, parts["camera_optical"].z) == pytest.approx((0.27, 1.65))
+
+
+def test_tf_and_odometry_tell_the_true_pose(messages: dict[str, list[Any]]) -> None:
+    for tf, true, noisy in zip(messages["/tf"], messages["/gt/odometry"], messages["/odometry"]):
+        place, pose = tf.transforms[0].transform.translation, true.pose.pose.position
+        assert (place.x, place.y) == pytest.approx((pose.x, pose.y))
+        guess = noisy.pose.pose.position
+        assert np.hypot(guess.x - pose.x, guess.y - pose.y) < 0.5
+    guesses = [m.twist.twist.linear.x for m in messages["/odometry"]]
+    truths = [m.twist.twist.linear.x for m in messages["/gt/odometry"]]
+    assert guesses != truths and np.allclose(guesses, truths, rtol=0.06)
+
+
+def test_the_map_is_drivable_below_the_ego(messages: dict[str, list[Any]]) -> None:
+    grid, pose = messages["/map/drivable"][0], messages["/gt/odometry"][0].pose.pose.position
+    cells = np.asarray(grid.data, np.int8).reshape(grid.info.height, grid.info.width)
+    column = int((pose.x - grid.info.origin.position.x) / grid.info.resolution)
+    row = int((pose.y - grid.info.origin.position.y) / grid.info.resolution)
+    assert cells[row, column] == 100
+    assert 0.05 < (cells == 100).mean() < 0.6
+
+
+def test_same_config_same_bytes_with_any_number_of_processes(path: Path, tmp_path: Path) -> None:
+    again = write_bag(CONFIG, tmp_path / "again.mcap", jobs=2)
+    digests = {hashlib.sha256(p.read_bytes()).hexdigest() for p in (path, again)}
+    assert len(digests) == 1
+
+
+def test_an_unknown_domain_stops_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'snow'"):
+        write_bag(replace(CONFIG, domain="snow"), tmp_path / "none.mcap", jobs=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_futures_are_later_positions(small_drive: Drive) -> None:
+    promised = future(small_drive, 10)
+    assert set(np.unique(promised["t"])) == set(np.arange(1, 13, dtype=np.float32) / 2)
+    for t in (0.5, 6.0):
+        later = {m.id: m.T[:2, 3] for m in markers(small_drive, 10 + round(t * 10))}
+        at = np.isclose(promised["t"], t)
+        compared = 0
+        for track, xyz in zip(promised["track_id"][at], promised["xyz"][at]):
+            if int(track) in later:
+                assert np.allclose(later[int(track)], xyz[:2], atol=1e-4)
+                compared += 1
+        assert compared > 20
+
+
+def test_body_motion_is_forwards_and_turns_with_the_heading(small_drive: Drive) -> None:
+    step = 30
+    linear, angular = body_motion(small_drive, step)
+    moved = np.linalg.norm(small_drive.velocity(step))
+    assert np.linalg.norm(linear) == pytest.approx(moved, rel=1e-3)
+    assert abs(linear[1]) < 0.2 * moved + 0.05
+    turn = yaw(small_drive.T_world_base[step + 1]) - yaw(small_drive.T_world_base[step - 1])
+    assert angular[2] == pytest.approx(turn / 0.2, abs=1e-6)

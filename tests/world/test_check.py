@@ -1,0 +1,94 @@
+"""The world keeps its promises, and the checks notice when it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ros_xai.cli import world as command
+from ros_xai.world import check
+from ros_xai.world.camera import Camera
+from ros_xai.world.domains import Domain
+from ros_xai.world.drive import Drive
+from ros_xai.world.mesh import CAR, CLASSES
+from ros_xai.world.preview import PALETTE, contact_sheet
+
+CAMERA = Camera(width=320, height=96)
+
+
+def test_a_drive_keeps_every_promise(small_drive: Drive) -> None:
+    found = check.check(small_drive, CAMERA, Domain(), pairs=3)
+    broken = [f"{row.name}: {row.value} > {row.bound}" for row in found if not row.holds]
+    assert not broken and len(found) == 10
+
+
+def test_a_wrong_pose_breaks_reprojection(small_drive: Drive) -> None:
+    steps = (20, 23)
+    frames = [small_drive.frame(s, CAMERA, Domain()) for s in steps]
+    images = [small_drive.image(f, s, Domain(), 1.0) for f, s in zip(frames, steps)]
+    right, _ = check.photometric_error(small_drive, CAMERA, *steps, frames, images)
+    poses = small_drive.T_world_base.copy()
+    poses[23, :3, 3] += poses[23, :3, 1] * 0.5  # half a metre to the left
+    shifted = replace(small_drive, T_world_base=poses)
+    wrong, _ = check.photometric_error(shifted, CAMERA, *steps, frames, images)
+    assert wrong > 1.5 * right
+
+
+def test_wrong_depth_labels_and_boxes_are_noticed(small_drive: Drive) -> None:
+    frame = small_drive.frame(20, CAMERA, Domain())
+    assert (frame.instance > 0).sum() > 50
+    deeper = replace(frame, depth=frame.depth * 1.03)
+    assert check.lidar_error(small_drive, CAMERA, 20, deeper)[0] > 0.1
+    label = frame.label.copy()
+    label[frame.instance > 0] = CAR - 1
+    assert check.label_disagreement(small_drive, replace(frame, label=label)) > 0.002
+    far = replace(frame, depth=np.where(frame.instance > 0, frame.depth + 6, frame.depth))
+    assert check.outside_boxes(small_drive, CAMERA, 20, far) > 0.5
+
+
+def test_futures_that_lie_are_noticed(small_drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = check.future
+
+    def lying(run: Drive, step: int) -> dict[str, np.ndarray]:
+        told = honest(run, step)
+        return {**told, "xyz": told["xyz"] + np.float32(0.3)}
+
+    monkeypatch.setattr(check, "future", lying)
+    assert check.future_error(small_drive) == pytest.approx(0.3 * np.sqrt(2), abs=1e-3)
+
+
+def test_the_command_ends_with_one_on_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, code in ((0.5, 0), (2.0, 1)):
+        rows = [check.Invariant("a promise", value, 1.0)]
+        monkeypatch.setattr(command, "drive", lambda *a: None)
+        monkeypatch.setattr(command, "measure", lambda *a, rows=rows: rows)
+        result = CliRunner().invoke(command.app, ["check"])
+        assert result.exit_code == code
+        assert "a promise" in result.output and ("BROKEN" in result.output) == bool(code)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["bag", "x.mcap", "--camera", "z"],
+        ["bag", "x.mcap", "--network", "nowhere"],
+        ["dataset", "sound"],
+        ["dataset", "depth", "--domains", "snow"],
+        ["check", "--domain", "snow"],
+    ],
+)
+def test_wrong_options_are_refused_with_what_was_expected(arguments: list[str]) -> None:
+    result = CliRunner().invoke(command.app, arguments)
+    assert result.exit_code == 2
+    assert "expected" in result.output
+
+
+def test_the_contact_sheet_shows_domains_and_truths(small_drive: Drive) -> None:
+    sheet = contact_sheet(small_drive, 20, Camera(width=64, height=32))
+    assert sheet.shape == (3 * 32, 3 * 64, 3)
+    panels = sheet.reshape(3, 32, 3, 64, 3).swapaxes(1, 2).reshape(9, -1)
+    assert len({panel.tobytes() for panel in panels}) == 9
+    assert len(np.unique(PALETTE, axis=0)) == len(CLASSES)
