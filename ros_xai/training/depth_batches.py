@@ -24,6 +24,7 @@ class Beams:
 
     ``input``: the sensor's beams; each sample hides a share ``drop_returns`` of them, and one
     whole beam with probability ``drop_beam``, so that copying the input is not enough.
+    ``holes``: probability that patches of returns are missing, as on dark or glossy cars.
     ``any_sensor``: probability of another few-beam sensor instead (regular, random or narrow);
     ``off``: of none at all. ``supervision``: beams of the LiDAR loss, None = all there are.
     """
@@ -32,6 +33,7 @@ class Beams:
     supervision: tuple[int, ...] | None = (56, 40, 24, 8)
     drop_returns: float = 0.0
     drop_beam: float = 0.0
+    holes: float = 0.0
     any_sensor: float = 0.0
     off: float = 0.0
 
@@ -46,6 +48,18 @@ class Beams:
         if len(rings) > 1 and rng.random() < self.drop_beam:
             rings = tuple(np.delete(rings, rng.integers(len(rings))).tolist())
         return rings
+
+    def thinned(self, sparse: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """The returns that are left of an image of them."""
+        kept = rng.random(sparse.shape) >= self.drop_returns
+        if rng.random() < self.holes:
+            height, width = sparse.shape
+            for _ in range(rng.integers(1, 5)):
+                top, left = rng.integers(height), rng.integers(-width // 8, width)
+                bottom = top + int(rng.uniform(0.1, 0.5) * height)
+                right = left + int(rng.uniform(0.05, 0.25) * width)
+                kept[top:bottom, max(left, 0) : max(right, 0)] = False
+        return np.where(kept, sparse, np.float32(0))
 
 
 @dataclass(frozen=True)
@@ -108,13 +122,9 @@ class TripletBatches:
         if rng.random() < self.augmentation.flip:
             sample, *sources = (_flipped(s) for s in (sample, *sources))
             T = FLIP @ T @ FLIP
-        sparse = sample.sparse_depth(self.beams.choose(rng))
-        if self.beams.drop_returns:
-            sparse = sparse * (rng.random(sparse.shape) >= self.beams.drop_returns)
+        sparse = self.beams.thinned(sample.sparse_depth(self.beams.choose(rng)), rng)
         seen = network_input(
-            jittered(sample.image, self.augmentation, rng),
-            sparse.astype(np.float32),
-            sample.intrinsics,
+            jittered(sample.image, self.augmentation, rng), sparse, sample.intrinsics
         )
         depth = np.zeros_like(sparse) if sample.depth is None else sample.depth
         item = {
