@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# No deadlines: machines are shared. Derandomised: the same commit passes or fails everywhere.
+settings.register_profile("ros_xai", deadline=None, derandomize=True)
+settings.load_profile("ros_xai")
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
