@@ -167,7 +167,11 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             runs = [row[kind] for row in rows if row["arm"] == arm]
             label = arm if kind == "scores" else f"{arm}_median_scaled"
             table[label] = {
-                group: {m: interval([r[group][m] for r in runs]) for m in runs[0][group]}
+                group: {
+                    m: interval([r[group][m] for r in runs])
+                    for m, first in runs[0][group].items()
+                    if np.isfinite(first)
+                }
                 for group in runs[0]
             }
     return {"arms": table, "claims": {arm: _claims(table, arm) for arm in ("lidartouch", OURS)}}
