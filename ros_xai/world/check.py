@@ -173,18 +173,44 @@ def outside_boxes(
 def _track_invariants(run: Drive) -> list[Invariant]:
     traffic = run.scene.traffic
     return [
-        Invariant("largest step beyond the speed, m", teleport(traffic), 0.2),
+        Invariant("largest change of a vehicle's velocity in a step, m/s", jerk(traffic), 2.0),
+        Invariant("largest step of a walker, m", longest_step(traffic, ["pedestrian"]), 0.35),
+        Invariant("share of vehicles that overlap another", overlaps(traffic), 0.005),
         Invariant("largest share of a vehicle off the drivable area", off_road(traffic), 0.02),
         Invariant("vehicles that cross a red light", float(red_light_runs(traffic)), 0.0),
         Invariant("largest |future - later position|, m", future_error(run), 1e-4),
     ]
 
 
-def teleport(traffic: Traffic) -> float:
-    """Largest excess of a step over what the speeds at its ends allow, m."""
-    step = np.linalg.norm(np.diff(traffic.xy.astype(np.float64), axis=0), axis=2)
-    pace = np.maximum(traffic.speed[1:], traffic.speed[:-1]) * STEP
-    return float(np.nanmax(step - pace))
+def jerk(traffic: Traffic) -> float:
+    """Largest change of a vehicle's velocity from one step to the next, m/s: nobody teleports."""
+    vehicle = np.isin(traffic.category, ["car", "truck", "bus", "bicycle"])
+    velocity = np.diff(traffic.xy[:, vehicle].astype(np.float64), axis=0) / STEP
+    return float(np.nanmax(np.linalg.norm(np.diff(velocity, axis=0), axis=2)))
+
+
+def longest_step(traffic: Traffic, categories: list[str]) -> float:
+    """Longest way in one step of agents of some categories, m."""
+    xy = traffic.xy[:, np.isin(traffic.category, categories)].astype(np.float64)
+    steps = np.linalg.norm(np.diff(xy, axis=0), axis=2)
+    return float(np.nanmax(steps)) if steps.size else 0.0
+
+
+def overlaps(traffic: Traffic, every: int = 10) -> float:
+    """Share of vehicles (over times) whose footprint overlaps that of another."""
+    import shapely
+
+    vehicle = np.isin(traffic.category, ["car", "truck", "bus"])
+    touched = total = 0
+    for step in range(0, len(traffic.time), every):
+        present = np.flatnonzero(vehicle & ~np.isnan(traffic.xy[step, :, 0]))
+        bodies = shapely.polygons(footprints(traffic, step, present))
+        first, second = shapely.STRtree(bodies).query(bodies, predicate="intersects")
+        pairs = first != second
+        shared = shapely.area(shapely.intersection(bodies[first[pairs]], bodies[second[pairs]]))
+        touched += len(np.unique(first[pairs][shared > 0.05]))
+        total += len(present)
+    return touched / max(total, 1)
 
 
 def off_road(traffic: Traffic, every: int = 5) -> float:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEP = 0.1  # seconds
+_SLACK = 0.1  # metres that a step may exceed its speed by: lanes change, polylines bend
 RIGHT, LEFT, BRAKE = 1, 2, 8  # SUMO's bits of the vehicle signals
 LIGHT_STATES = "ruyYgGoO"  # SUMO's letters; the index is what ``Traffic.lights`` holds
 
@@ -151,9 +152,11 @@ def _assemble(
         # SUMO gives the front bumper of vehicles, the centre of persons
         back = 0.0 if kind == "pedestrian" else size[k, 0] / 2
         centre = values[:, :2] - direction * back
-        xy[step, k] = _bridge(_swing_out(values[:, :2], centre, back), values[:, 3])
-        yaw[step, k] = heading
-        speed[step, k], signals[step, k] = values[:, 3], values[:, 4]
+        track = _bridge(_swing_out(values[:, :2], centre, back), values[:, 3])
+        # twice: once takes the steps out of the positions, once out of the velocities
+        xy[step, k] = _smooth(_smooth(track), half=2)
+        yaw[step, k], signals[step, k] = heading, values[:, 4]
+        speed[step, k] = _pace(xy[step, k])
     for k, (x, y, heading, kind) in enumerate(places, start=moving):
         category.append("car")
         size[k], xy[:, k], yaw[:, k], speed[:, k] = TYPES[kind][:3], (x, y), heading, 0.0
@@ -171,10 +174,21 @@ def _assemble(
     )
 
 
-def _smooth(angle: NDArray[np.float64], half: int = 3) -> NDArray[np.float64]:
-    """Centred moving average: lanes are polylines, steering is not."""
-    padded = np.pad(angle, half, mode="edge")
-    return np.convolve(padded, np.ones(2 * half + 1) / (2 * half + 1), mode="valid")
+def _smooth(values: NDArray[np.float64], half: int = 3) -> NDArray[np.float64]:
+    """Centred moving average [T] or [T, 2]: lanes are polylines that may miss each other by 1 m."""
+    if len(values) <= half:
+        return values
+    pad = [(half, half), *[(0, 0)] * (values.ndim - 1)]
+    padded = np.pad(values, pad, mode="reflect", reflect_type="odd")
+    window = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=0)
+    return np.asarray(window.mean(axis=-1), np.float64)
+
+
+def _pace(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Speed [T] in m/s of a track [T, 2]."""
+    if len(xy) < 2:
+        return np.zeros(len(xy))
+    return np.asarray(np.linalg.norm(np.gradient(xy, STEP, axis=0), axis=1), np.float64)
 
 
 def _swing_out(
@@ -196,15 +210,16 @@ def _swing_out(
 
 
 def _bridge(xy: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spread SUMO's jumps (a walker who turns changes its stripe at once) to 1 m/s."""
+    """Spread SUMO's jumps (a walker who turns changes its stripe at once) to 0.5 m/s."""
     xy = xy.copy()
     for k in range(1, len(xy)):
         jump = xy[k] - xy[k - 1]
-        excess = np.linalg.norm(jump) - STEP * max(speed[k], speed[k - 1]) - 0.1
+        length = float(np.linalg.norm(jump))
+        excess = length - STEP * max(speed[k], speed[k - 1]) - _SLACK
         if excess > 0:
-            steps = int(np.ceil(np.linalg.norm(jump) / STEP))
+            steps = int(np.ceil(excess / (_SLACK / 2)))
             fade = np.linspace(1, 0, steps + 1)[: len(xy) - k, None]
-            xy[k : k + len(fade)] -= jump * fade
+            xy[k : k + len(fade)] -= jump * (excess / length) * fade
     return xy
 
 

@@ -22,7 +22,7 @@ CAMERA = Camera(width=320, height=96)
 def test_a_drive_keeps_every_promise(small_drive: Drive) -> None:
     found = check.check(small_drive, CAMERA, Domain(), pairs=3)
     broken = [f"{row.name}: {row.value} > {row.bound}" for row in found if not row.holds]
-    assert not broken and len(found) == 10
+    assert not broken and len(found) == 12
 
 
 def test_a_wrong_pose_breaks_reprojection(small_drive: Drive) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ros_xai.world.check import off_road, red_light_runs, teleport
+from ros_xai.world.check import jerk, longest_step, off_road, overlaps, red_light_runs
 from ros_xai.world.demand import TrafficConfig
 from ros_xai.world.network import NETWORKS
 from ros_xai.world.traffic import BRAKE, LIGHT_STATES, Traffic, simulate
@@ -40,7 +40,9 @@ def test_same_seed_same_tracks_in_another_process() -> None:
 
 def test_nobody_teleports_leaves_the_road_or_runs_a_red_light(runs: list[Traffic]) -> None:
     for run in runs:
-        assert teleport(run) < 0.2
+        assert jerk(run) < 2.0
+        assert longest_step(run, ["pedestrian"]) < 0.35
+        assert overlaps(run) < 0.005
         assert off_road(run) < 0.02
         assert red_light_runs(run) == 0
 
@@ -50,7 +52,14 @@ def test_the_checks_notice_broken_tracks(runs: list[Traffic]) -> None:
     xy = run.xy.copy()
     xy[100:, 0] += 2.0
     broken = replace(run, xy=xy)
-    assert teleport(broken) > 1.0
+    assert jerk(broken) > 10.0
+    walker = run.category.index("pedestrian")
+    xy = run.xy.copy()
+    xy[100:, walker] += 1.0
+    assert longest_step(replace(run, xy=xy), ["pedestrian"]) > 0.9
+    xy = run.xy.copy()
+    xy[:, 1] = xy[:, 0] + 1.0
+    assert overlaps(replace(run, xy=xy)) > overlaps(run)
     sideways = replace(run, xy=run.xy + 9.0)
     assert off_road(sideways) > 0.5
     assert LIGHT_STATES[0] == "r"
@@ -79,11 +88,15 @@ def test_all_kinds_of_agents_and_situations_occur(runs: list[Traffic]) -> None:
 
 
 def test_speeds_are_those_of_the_tracks(runs: list[Traffic]) -> None:
-    run = runs[1]
-    cars = np.array([c == "car" for c in run.category]) & ~run.parked
-    moved = np.linalg.norm(np.diff(run.xy[:, cars].astype(float), axis=0), axis=2) / 0.1
-    mean = (run.speed[1:, cars] + run.speed[:-1, cars]) / 2
-    assert np.nanmedian(np.abs(moved - mean)) < 0.15
+    for run in runs:
+        moved = np.linalg.norm(run.xy[2:].astype(float) - run.xy[:-2], axis=2) / 0.2
+        assert np.nanmax(np.abs(moved - run.speed[1:-1])) < 0.02
+        # and vehicles head where they go
+        fast = ~np.isnan(run.speed[1:-1]) & (run.speed[1:-1] > 3)
+        fast &= np.isin(run.category, ["car", "truck", "bus"])
+        way = run.xy[2:].astype(float) - run.xy[:-2]
+        slip = np.arctan2(way[..., 1], way[..., 0]) - run.yaw[1:-1]
+        assert np.quantile(np.abs(np.angle(np.exp(1j * slip[fast]))), 0.99) < 0.25
 
 
 def test_brake_lights_mean_braking(runs: list[Traffic]) -> None:
@@ -92,9 +105,9 @@ def test_brake_lights_mean_braking(runs: list[Traffic]) -> None:
         change = np.diff(run.speed, axis=0)
         braking = (run.signals[1:] & BRAKE) > 0
         driven = ~run.parked & np.isin(run.category, ["car", "truck", "bus"])
-        slowing.append(braking[:, driven][change[:, driven] < -0.2])
+        slowing.append(braking[:, driven][change[:, driven] < -0.25])
         steady.append(braking[:, driven][change[:, driven] > 0.05])
-    assert np.concatenate(slowing).mean() > 0.9
+    assert np.concatenate(slowing).mean() > 0.85
     assert np.concatenate(steady).mean() < 0.1
 
 
