@@ -52,7 +52,13 @@ SMALL = NetworkConfig(
 
 
 class DisparityHead(nn.Module):
-    """Turns a decoder's logits into disparity: 1/max + (1/min - 1/max) sigmoid(x)."""
+    """Turns a decoder's logits into disparity: 1/max + (1/min - 1/max) sigmoid(x + START).
+
+    START puts an untrained answer 20 m away. From the middle of the range, 1 m, the first steps
+    all push outwards, until the sigmoid is flat and short trainings never come back.
+    """
+
+    START = -4.0
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -60,7 +66,7 @@ class DisparityHead(nn.Module):
         self.outputs = 1
 
     def forward(self, logits: Tensor, geometry: Tensor) -> Tensor:
-        return self.farthest + (self.nearest - self.farthest) * torch.sigmoid(logits)
+        return self.farthest + (self.nearest - self.farthest) * torch.sigmoid(logits + self.START)
 
 
 class PriorHead(DisparityHead):
@@ -70,7 +76,6 @@ class PriorHead(DisparityHead):
     """
 
     GATE_BIAS = 5.0  # starts as the fill: sigmoid(5) = 0.99
-    FREE_BIAS = -4.0  # and the rest 25 m away, not at the middle of the disparity range: 1 m
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)
@@ -78,7 +83,7 @@ class PriorHead(DisparityHead):
 
     def forward(self, logits: Tensor, geometry: Tensor) -> Tensor:
         fill = geometry[:, FILL : FILL + 1]
-        free = super().forward(logits[:, :1] + self.FREE_BIAS, geometry)
+        free = super().forward(logits[:, :1], geometry)
         residual = MAX_RESIDUAL * torch.tanh(logits[:, 1:2] / MAX_RESIDUAL)
         gate = torch.sigmoid(logits[:, 2:] + self.GATE_BIAS) * (fill > 0)
         disparity = gate * fill * torch.exp(residual) + (1 - gate) * free
