@@ -141,7 +141,8 @@ def _attribution(
     box = question.box
     if method == "sobol":
         explainer = SobolExplainer(box.predict, grid, designs, box.perturbation, BATCH, seed=seed)
-        return explainer.explain(box.inputs, question.target)
+        attribution = explainer.explain(box.inputs, question.target)
+        return attribution if question.either_way else attribution.signed()
     if method == "rise":
         masks = designs * (grid[0] * grid[1] + 1)  # as many forwards as Sobol has
         rise = Rise(box.predict, masks=masks, baseline=box.baseline, batch_size=BATCH, seed=seed)

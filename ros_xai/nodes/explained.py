@@ -50,18 +50,24 @@ class BlackBox:
 
 @dataclass(frozen=True)
 class Question:
-    """`target` is what is explained; `agreement` falls when what the answer rests on is removed."""
+    """`target` is what is explained; `agreement` falls when what the answer rests on is removed.
+
+    either_way: a part matters whether it raises or lowers the target, as for a depth; else only
+    what raises it speaks for the answer, as for a class.
+    """
 
     box: BlackBox
     target: NamedTarget
     agreement: NamedTarget
+    either_way: bool
 
 
 def about_depth(box: BlackBox, region: Mask) -> Question:
     """Why the depth over `region` [H, W] (of the full image) is what it is."""
     region = _at_size(region, box)
     reference = np.asarray(box.predict(box.inputs[None])[0])
-    return Question(box, MeanLogDepth(region), DepthAgreement(region, reference))
+    agreement = DepthAgreement(region, reference)
+    return Question(box, MeanLogDepth(region), agreement, either_way=True)
 
 
 def about_class(box: BlackBox, index: int, region: Mask | None = None) -> Question:
@@ -76,7 +82,8 @@ def about_class(box: BlackBox, index: int, region: Mask | None = None) -> Questi
         zone &= _at_size(region, box)
     if not zone.any():
         raise ValueError("no pixel asked about has that class: choose another class or region")
-    return Question(box, RegionLogit(index, zone), RegionProbability(index, zone))
+    agreement = RegionProbability(index, zone)
+    return Question(box, RegionLogit(index, zone), agreement, either_way=False)
 
 
 def depth_by_image(

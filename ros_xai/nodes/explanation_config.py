@@ -1,0 +1,71 @@
+"""The parameters of the explanation node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ros_xai.ros.parameters import NodeConfig, parameter
+
+
+@dataclass(frozen=True)
+class ExplanationConfig(NodeConfig):
+    """The parameters of the explanation node."""
+
+    task: Literal["depth", "segmentation"] = parameter(
+        "depth", "the network that is explained", reload=True
+    )
+    weights: str = parameter(
+        "", "weights of the explained node; empty: the shipped network", reload=True
+    )
+    engine: Literal["torch", "openvino"] = parameter(
+        "torch", "what runs the network in batches", reload=True
+    )
+    threads: int = parameter(1, "threads of openvino", bounds=(1, 256), reload=True)
+    max_pixels: int = parameter(
+        320 * 96,
+        "most pixels the network works at while it is explained",
+        bounds=(1024, 4_000_000),
+        reload=True,
+    )
+    niceness: int = parameter(
+        10, "niceness of the working thread, so that other nodes come first", bounds=(0, 19)
+    )
+    on_request: bool = parameter(
+        False, "explain only after a call of ~/explain; else whenever the last one is done"
+    )
+    target: str = parameter("car", "class that is explained (segmentation)")
+    by: Literal["image", "lidar"] = parameter("image", "input whose parts are masked (depth)")
+    region: tuple[int, ...] = parameter(
+        (), "box asked about: left, top, right, bottom in pixels; empty: the whole image"
+    )
+    rows: int = parameter(6, "rows of cells", bounds=(1, 64))
+    columns: int = parameter(12, "columns of cells", bounds=(1, 64))
+    batch_size: int = parameter(
+        16, "inputs of one forward, which bounds the memory", bounds=(1, 1024), reload=True
+    )
+    budget_ms: float = parameter(
+        2000.0, "an explanation ends after so much computing, ms", bounds=(10.0, 1e6)
+    )
+    ms_per_second: float = parameter(
+        300.0, "most computing in a second of wall time, ms", bounds=(1.0, 1000.0)
+    )
+    publish_every: int = parameter(
+        146, "forwards between two published refinements", bounds=(1, 100_000)
+    )
+    latency_tolerance_ms: float = parameter(
+        20_000.0,
+        "an explanation that takes longer is a WARN in /diagnostics, ms",
+        bounds=(1.0, 1e6),
+    )
+
+    def __post_init__(self) -> None:
+        if not self.region:
+            return
+        if len(self.region) != 4:
+            raise ValueError(f"region: expected 4 numbers or none; got {len(self.region)}")
+        left, top, right, bottom = self.region
+        if not (0 <= left < right and 0 <= top < bottom):
+            raise ValueError(
+                f"region: expected 0 <= left < right and 0 <= top < bottom; got {self.region}"
+            )
