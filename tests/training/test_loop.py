@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from ros_xai.training.checkpoint import load_checkpoint, save_checkpoint
 from ros_xai.training.early_stop import EarlyStop
 from ros_xai.training.loop import LoopConfig, fit, generator, learning_rate
-from torch import nn
 
 
 class Line(nn.Module):
