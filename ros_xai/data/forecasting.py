@@ -146,15 +146,22 @@ def read_world(path: Path) -> Recording:
     """The recording of one traffic_NNNN.npz and the map_NNNN.json beside it."""
     map_path = path.with_name(path.name.replace("traffic_", "map_")).with_suffix(".json")
     with np.load(path) as traffic:
-        return Recording(
-            name=path.stem,
-            time=traffic["time"].astype(np.float64),
-            id=traffic["id"].astype(str),
-            category=np.array([_WORLD_CATEGORIES[c] for c in traffic["category"]]),
-            xy=traffic["xy"].astype(np.float64),
-            yaw=traffic["yaw"].astype(np.float64),
-            map=vector_map(json.loads(map_path.read_text())),
-        )
+        return world_recording(path.stem, traffic, json.loads(map_path.read_text()))
+
+
+def world_recording(
+    name: str, traffic: Mapping[str, NDArray[Any]], map_record: Mapping[str, Any]
+) -> Recording:
+    """The recording of simulated traffic, from what the files of `read_world` hold."""
+    return Recording(
+        name=name,
+        time=traffic["time"].astype(np.float64),
+        id=traffic["id"].astype(str),
+        category=np.array([_WORLD_CATEGORIES[c] for c in traffic["category"]]),
+        xy=traffic["xy"].astype(np.float64),
+        yaw=traffic["yaw"].astype(np.float64),
+        map=vector_map(map_record),
+    )
 
 
 def vector_map(record: Mapping[str, Any]) -> VectorMap:

@@ -109,12 +109,10 @@ def predictions_of_points(data: Windows, paths: Array) -> tuple[NDArray[np.str_]
 
 
 def summary(scores: Scores) -> dict[str, float]:
-    """Means over forecasts and over points; convergence in seconds."""
+    """Means over forecasts and over points: metres and shares, convergence in seconds."""
     hard = {p: hardest(scores.difficulty, p) for p in (1, 2, 3)}
     seconds = scores.convergence.mean(axis=0) * STEP
     return {
-        "forecasts": len(scores.fde),
-        "points": len(scores.dispersion),
         "ADE": float(scores.ade.mean()),
         "FDE": float(scores.fde.mean()),
         **{f"FDE hardest {p} %": float(scores.fde[i].mean()) for p, i in hard.items()},
