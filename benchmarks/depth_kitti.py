@@ -61,13 +61,16 @@ FROM_SHIPPED = {
 }
 
 
+TRAINED = (OURS, *FROM_SHIPPED, *FROM_NOTHING)
+
+
 @dataclass(frozen=True)
 class Budget:
     """Steps of every arm, about 15 minutes of one core for all seeds."""
 
-    steps: int = 100
+    steps: int = 120
     batch: int = 4
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     from_nothing_rate: float = 1e-3
     crop: tuple[int, int] = (128, 416)
 
@@ -79,7 +82,7 @@ def main(argv: list[str]) -> None:
     app(argv, standalone_mode=False)
 
 
-def run(seeds: int = 3, quick: bool = False) -> None:
+def run(seeds: int = 3, quick: bool = False, arms: str = ",".join(TRAINED)) -> None:
     """Score fills and networks (those not yet finished); write docs/results/depth_kitti.json."""
     torch.set_num_threads(1)
     data = os.environ.get("ROS_XAI_DATA")
@@ -99,8 +102,8 @@ def run(seeds: int = 3, quick: bool = False) -> None:
             **{a: lambda a=a, s=seed, f=folder: bench.shipped(a, s, f) for a in FROM_SHIPPED},
             **{a: lambda a=a, s=seed, f=folder: bench.scratch(a, s, f) for a in FROM_NOTHING},
         }
-        for arm, train in trainings.items():
-            key = {"arm": arm, "seed": seed}
+        for arm in arms.split(","):
+            key, train = {"arm": arm, "seed": seed}, trainings[arm]
             rows.append(
                 finished.get(
                     key, lambda a=arm, t=train: bench.scores(t(), a in ARMS and ARMS[a].scaled)
@@ -228,8 +231,10 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     def of(name: str, group: str, metric: str) -> float:
         return float(table[name][group][metric]["mean"])
 
+    if OURS not in table:
+        return {"arms": table}
     best_away = min(of(name, "away", "rmse") for name in FILLS)
-    trained = [*FROM_SHIPPED, *FROM_NOTHING]
+    trained = [arm for arm in (*FROM_SHIPPED, *FROM_NOTHING) if arm in table]
     away = of(OURS, "away", "rmse")
     return {
         "arms": table,
@@ -237,7 +242,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "claims": {
             "rmse away from beams 15 % below the best fill": away <= 0.85 * best_away,
             "rmse away from beams below every trained baseline": away
-            < min(of(name, "away", "rmse") for name in trained),
+            < min((of(name, "away", "rmse") for name in trained), default=float("nan")),
             "abs_rel below the best fill": of(OURS, "unseen", "abs_rel")
             < min(of(name, "unseen", "abs_rel") for name in FILLS),
             "abs_rel at most 0.10": of(OURS, "unseen", "abs_rel") <= 0.10,

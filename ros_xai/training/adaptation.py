@@ -1,13 +1,14 @@
 """Self-supervised adaptation of a depth network to a drive with camera and few beams.
 
-No labels: LiDARTouch's losses teach, and beams that are hidden from the network judge. On frames
-kept out of training one beam each, drawn at random, is withheld from the input and is the truth.
+No labels: LiDARTouch's losses teach, the network as it was, given all beams, keeps what they say
+nothing about from drifting, and beams that are hidden from the network judge: on frames kept out
+of training one beam each, drawn at random, is withheld from the input and is the truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +31,19 @@ from ros_xai.training.motions import cached_motions, parallax_gap
 class AdaptationConfig:
     """Careful by default: a small rate, moving things masked, normalisation frozen.
 
+    ``objective.dense_log`` is the weight of the depth that the network gave before adaptation.
+
     ``validation``: every so many frames one is kept out of training. ``drop_returns`` and
     ``drop_beam`` as in Beams: what the network must not copy.
     """
 
     steps: int = 400
     batch: int = 4
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     seed: int = 0
-    objective: Objective = field(default_factory=lambda: Objective(only_static=True, scales=2))
+    objective: Objective = field(
+        default_factory=lambda: Objective(dense_log=0.3, only_static=True, scales=2)
+    )
     drop_returns: float = 0.3
     drop_beam: float = 0.5
     validation: int = 6
@@ -87,7 +92,7 @@ def adapt(
         raise ValueError("no usable ego motion in the drive: the car must move, by day")
     first = drive[0]
     size = network_size(*first.image.shape[:2], first.intrinsics)
-    small = Loaded.resized(drive, size)
+    small = anchored(Loaded.resized(drive, size), DepthEstimator(make_engine(network, "torch")))
     held_out = range(config.validation // 2, len(drive), config.validation)
     batches = TripletBatches(
         [small],
@@ -121,6 +126,17 @@ def adapt(
     stop.restore_best()
     return AdaptationReport(
         before, validate(), len(drive), float(motions.usable.mean()), gap, max(stop.scores)
+    )
+
+
+def anchored(drive: Loaded, estimate: Estimate) -> Loaded:
+    """The drive with the estimate from all beams in place of the dense truth it lacks."""
+    return Loaded(
+        drive.name,
+        tuple(
+            replace(s, depth=estimate(s.image, s.sparse_depth(), s.intrinsics))
+            for s in drive.samples
+        ),
     )
 
 
