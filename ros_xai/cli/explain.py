@@ -140,7 +140,9 @@ def _attribution(
 ) -> Attribution:
     box = question.box
     if method == "sobol":
-        explainer = SobolExplainer(box.predict, grid, designs, box.perturbation, BATCH, seed=seed)
+        explainer = SobolExplainer(
+            box.predict, grid, designs, box.perturbation, BATCH, masks="binary", seed=seed
+        )
         attribution = explainer.explain(box.inputs, question.target)
         return attribution if question.either_way else attribution.signed()
     if method == "rise":

@@ -168,6 +168,7 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, ExplanationInputs]):
             (config.rows, config.columns),
             perturbation=box.perturbation,
             batch_size=config.batch_size,
+            masks="binary",
         )
         plan = Refinement(every=config.publish_every, max_forwards=1_000_000)
         for attribution in explainer.refine(box.inputs, question.target, plan):

@@ -1,0 +1,174 @@
+"""Explanations of the shipped depth and segmentation networks: how faithful and how fast.
+
+Faithfulness on real frames of ROS_XAI_DATA (KITTI for depth, asked about a box ahead, by image and
+by LiDAR; CamVid for the cars of the segmentation), black-box methods at equal forwards. Speed: an
+8 x 8 explanation of 32 designs of the segmentation network at 320 x 240 in batches, against a loop
+over single masks, and the time to the first refinement. CPU seconds on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.results import write
+from benchmarks.seeded import Finished
+from benchmarks.sobol import named, summary
+from ros_xai.core.geometry import transform
+from ros_xai.core.pointcloud import keep_rings, sparse_depth
+from ros_xai.data.kitti import RINGS, KittiClip
+from ros_xai.depth.estimator import DepthEstimator
+from ros_xai.explanation import metrics
+from ros_xai.explanation.baselines import Occlusion, RandomCells, Rise
+from ros_xai.explanation.explainer import Refinement, SobolExplainer
+from ros_xai.nodes import explained
+from ros_xai.nodes.explained import Question
+from ros_xai.segmentation.bundle import load_bundle
+from ros_xai.segmentation.segmenter import MAX_PIXELS, SHIPPED
+
+BATCH, DESIGNS = 16, 16
+DEPTH_PIXELS, DEPTH_GRID, CLASS_GRID = 320 * 96, (4, 12), (8, 8)
+AHEAD = (slice(170, 260), slice(560, 720))  # rows and columns of the KITTI image
+MASKED = {"image": explained.depth_by_image, "lidar": explained.depth_by_lidar}
+SETTINGS = (BATCH, DESIGNS, DEPTH_PIXELS, DEPTH_GRID, CLASS_GRID, 1)
+
+
+def depth_questions(folder: Path) -> Iterator[tuple[str, str, Question]]:
+    """Why the depth ahead is what it is, on four frames, by image and by LiDAR."""
+    clip = KittiClip(folder / "kitti")
+    estimator = DepthEstimator.load(engine="openvino", threads=1, max_pixels=DEPTH_PIXELS)
+    for frame in (48, 51, 54, 57):
+        rgb = clip.image(frame)
+        xyz, ring, _ = clip.scan(frame)
+        points = transform(clip.T_camera_lidar, xyz[keep_rings(ring, RINGS)])
+        sparse = sparse_depth(points, clip.intrinsics, *rgb.shape[:2])
+        region = np.zeros(rgb.shape[:2], dtype=bool)
+        region[AHEAD] = True
+        for name, make in (
+            ("image", explained.depth_by_image),
+            ("lidar", explained.depth_by_lidar),
+        ):
+            box = make(estimator, rgb, sparse, clip.intrinsics, BATCH)
+            yield f"depth by {name}", f"kitti {frame}", explained.about_depth(box, region)
+
+
+def class_questions(folder: Path) -> Iterator[tuple[str, str, Question]]:
+    """Why pixels are a car, on the first six of every tenth CamVid frame that show one."""
+    if not SHIPPED.is_file():
+        return
+    bundle = load_bundle(SHIPPED)
+    engine = explained.logits_engine(bundle.network, "openvino", threads=1)
+    car = bundle.classes.names.index("car")
+    asked = 0
+    for file in sorted((folder / "camvid/val/image").glob("*.jpg"))[::10]:
+        rgb = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        box = explained.classes_by_image(engine, rgb, MAX_PIXELS, BATCH)
+        try:
+            yield "segmentation", file.stem, explained.about_class(box, car)
+        except ValueError:
+            continue
+        asked += 1
+        if asked == 6:
+            return
+
+
+def faithfulness(question: Question, grid: tuple[int, int]) -> dict[str, dict[str, float]]:
+    """Deletion, insertion and mu-fidelity of every method."""
+    box = question.box
+    budget = DESIGNS * (grid[0] * grid[1] + 1)
+    sobol = SobolExplainer(box.predict, grid, DESIGNS, box.perturbation, BATCH, masks="binary")
+    attribution = sobol.explain(box.inputs, question.target)
+    found = {"sobol": attribution if question.either_way else attribution.signed()}
+    for name, method in {
+        "rise": Rise(box.predict, masks=budget, baseline=box.baseline, batch_size=BATCH),
+        "occlusion": Occlusion(box.predict, grid, box.baseline, BATCH),
+        "random": RandomCells(grid),
+    }.items():
+        found[name] = method.explain(box.inputs, question.agreement)
+    figures = {}
+    for name, each in found.items():
+        arguments = (box.predict, box.inputs, each, question.agreement)
+        common = {"baseline": box.baseline, "batch_size": BATCH}
+        figures[name] = {
+            "deletion": metrics.deletion(*arguments, steps=BATCH - 1, **common),
+            "insertion": metrics.insertion(*arguments, steps=BATCH - 1, **common),
+            "mu_fidelity": metrics.mu_fidelity(*arguments, subsets=4 * BATCH, **common),
+            "forwards": each.forwards,
+        }
+    return figures
+
+
+def speed(folder: Path) -> dict[str, float]:
+    """CPU seconds: of the whole design, of a loop over its masks, to the first overlay, settled."""
+    _, _, question = next(class_questions(folder))
+    box, target = question.box, question.target
+    explainer = SobolExplainer(box.predict, CLASS_GRID, 32, box.perturbation, BATCH)
+    box.predict(box.inputs[None])  # compiles
+    begun = time.process_time()
+    whole = explainer.explain(box.inputs, target)
+    explained_after = time.process_time() - begun
+    begun = time.process_time()
+    refined = explainer.refine(box.inputs, target, Refinement(every=130))
+    next(refined)
+    first_after = time.process_time() - begun
+    *_, last = refined
+    return {
+        "batched": round(explained_after, 2),
+        "loop": round(loop_seconds(question) * whole.forwards, 2),
+        "first_refinement": round(first_after, 2),
+        "settled": round(time.process_time() - begun, 2),
+        "forwards": whole.forwards,
+        "forwards_settled": last.forwards,
+    }
+
+
+def loop_seconds(question: Question, masks: int = 100) -> float:
+    """CPU seconds per mask of the plain way: resize, blend and run one mask after the other."""
+    network = load_bundle(SHIPPED).network
+    image = question.box.inputs.transpose(1, 2, 0)
+    mean = image.mean((0, 1))
+    rng = np.random.default_rng(0)
+    begun = time.process_time()
+    for _ in range(masks):
+        mask = cv2.resize(rng.random(CLASS_GRID, np.float32), image.shape[1::-1])[..., None]
+        mixed = torch.from_numpy(image * mask + mean * (1 - mask)).permute(2, 0, 1)[None].float()
+        with torch.no_grad():
+            question.target(network(mixed))
+    return (time.process_time() - begun) / masks
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs what is not finished yet, prints one JSON line per frame, writes the summary."""
+    parser = argparse.ArgumentParser(prog="ros_xai bench sobol-driving", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one question; nothing is written")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    folder = Path(os.environ["ROS_XAI_DATA"])
+    done = Finished("sobol-driving", SETTINGS)
+    rows: dict[str, list[Any]] = {}
+    for questions, grid in ((depth_questions, DEPTH_GRID), (class_questions, CLASS_GRID)):
+        for part, frame, question in questions(folder):
+            compute = partial(named, partial(faithfulness, question, grid))
+            result = done.get({"part": part, "frame": frame}, compute)
+            rows.setdefault(part, []).append(result["figures"])
+            if arguments.quick:
+                return
+    figures: dict[str, Any] = {part: summary(images) for part, images in rows.items()}
+    if SHIPPED.is_file():
+        compute = partial(named, partial(speed, folder))
+        figures["cpu_seconds"] = done.get({"part": "speed"}, compute)["figures"]
+    frames = {part: len(images) for part, images in rows.items()}
+    write("sobol_driving", "ros_xai bench sobol-driving", figures, frames=frames)
+
+
+if __name__ == "__main__":
+    main()
