@@ -82,7 +82,7 @@ QUICK = Setting(
     test_networks=1,
     windows_per_network=300,
     test_agents=10,
-    training=TrainingConfig(steps=40),
+    training=TrainingConfig(steps=40, warm_up=5),
 )
 
 

@@ -7,6 +7,7 @@ computed when it is first asked for, so that objectives of one branch cost half.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from ros_xai.data.forecasting import HORIZON
 from ros_xai.forecasting.network import Modes
+
+OUTLIER = 20.0  # m
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,11 @@ class Branches(Protocol):
 def log_density(modes: Modes, truth: Tensor, position_noise: float = 0.01) -> Tensor:
     """log p(y|x,z) [B,K] in nats of the truth [B,T,2] under each mode, summed over the steps.
 
-    A step counts between about -6 and 6 nats: an outlier costs no more than a guess in a few
-    hundred square metres and nothing is gained by certainty beyond a centimetre, the noise of the
-    tracks that is added to the covariance. The same for all objectives.
+    A step counts at most 6 nats: nothing is gained by certainty beyond a centimetre, the noise of
+    the tracks that is added to the covariance. It counts at least about -6, as CAB clamps it, so
+    that outliers do not rule; here the floor slopes down with the distance in units of `OUTLIER`,
+    for on a level one a network whose modes are all far off would learn nothing. The same for all
+    objectives.
     """
     x, y = (truth[:, None] - modes.mean).unbind(dim=-1)
     S = modes.covariance
@@ -59,8 +64,8 @@ def log_density(modes: Modes, truth: Tensor, position_noise: float = 0.01) -> Te
     d = S[..., 1, 1] + position_noise**2
     determinant = a * d - b * b
     mahalanobis = (d * x * x - 2 * b * x * y + a * y * y) / determinant
-    step = -0.5 * (mahalanobis + determinant.log()) - torch.tensor(2 * torch.pi).log()
-    floor = torch.tensor(-6.0, dtype=step.dtype)
+    step = -0.5 * (mahalanobis + determinant.log()) - math.log(2 * math.pi)
+    floor = -6 - 0.5 * (x * x + y * y) / OUTLIER**2
     return torch.logaddexp(step, floor).clamp(max=6.0).sum(dim=-1)
 
 

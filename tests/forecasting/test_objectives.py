@@ -16,7 +16,7 @@ from torch.distributions import (
 
 from ros_xai.forecasting import objectives
 from ros_xai.forecasting.network import Modes
-from ros_xai.forecasting.objectives import Branch, Weights
+from ros_xai.forecasting.objectives import OUTLIER, Branch, Weights
 
 B, K, T = 5, 4, 12
 
@@ -43,15 +43,23 @@ def test_likely_steps_have_the_density_of_the_normal_distribution() -> None:
     modes, truth = _modes(), _random(B, T, 2, seed=8)
     noisy = modes.covariance + 0.01**2 * torch.eye(2)
     normal = MultivariateNormal(modes.mean, noisy).log_prob(truth[:, None])
-    expected = torch.logaddexp(normal, torch.tensor(-6.0)).sum(dim=-1)
+    squared = (truth[:, None] - modes.mean).square().sum(dim=-1)
+    expected = torch.logaddexp(normal, -6 - squared / (2 * OUTLIER**2)).sum(dim=-1)
     assert torch.allclose(objectives.log_density(modes, truth), expected)
 
 
 def test_outliers_and_certainty_are_bounded_per_step() -> None:
     tight = Modes(torch.zeros(1, 1, T, 2), torch.eye(2).expand(1, 1, T, 2, 2) * 1e-6)
-    far = torch.full((1, T, 2), 100.0)
-    assert objectives.log_density(tight, far).item() == pytest.approx(-6.0 * T, abs=1e-3)
+    far = torch.tensor([12.0, 16.0]).expand(1, T, 2)
+    assert objectives.log_density(tight, far).item() == pytest.approx(-6.5 * T, abs=1e-3)
     assert objectives.log_density(tight, torch.zeros(1, T, 2)).item() == pytest.approx(6.0 * T)
+
+
+def test_modes_that_are_all_far_off_are_still_drawn_to_the_truth() -> None:
+    mean = torch.full((1, 1, T, 2), 50.0, requires_grad=True)
+    tight = Modes(mean, torch.eye(2).expand(1, 1, T, 2, 2) * 1e-2)
+    objectives.log_density(tight, torch.zeros(1, T, 2)).sum().backward()
+    assert (mean.grad < -0.1).all()
 
 
 def test_the_mixture_is_one_of_whole_trajectories() -> None:
