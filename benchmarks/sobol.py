@@ -167,9 +167,10 @@ def faithfulness(
     figures = {}
     for name, attribution, seconds in attributions(network, image, target, seed):
         common = (network.predict, image, attribution, target)
+        removed, put_in = metrics.curves(*common, steps=BATCH - 1, batch_size=BATCH)
         figures[name] = {
-            "deletion": metrics.deletion(*common, steps=BATCH - 1, batch_size=BATCH) / whole,
-            "insertion": metrics.insertion(*common, steps=BATCH - 1, batch_size=BATCH) / whole,
+            "deletion": removed.area / whole,
+            "insertion": put_in.area / whole,
             "mu_fidelity": metrics.mu_fidelity(*common, subsets=3 * BATCH, batch_size=BATCH),
             "cpu_seconds": seconds,
             "forwards": attribution.forwards,

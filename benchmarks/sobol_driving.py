@@ -98,9 +98,10 @@ def faithfulness(question: Question, grid: tuple[int, int]) -> dict[str, dict[st
     for name, each in found.items():
         arguments = (box.predict, box.inputs, each, question.agreement)
         common = {"baseline": box.baseline, "batch_size": BATCH}
+        removed, put_in = metrics.curves(*arguments, steps=BATCH - 1, **common)
         figures[name] = {
-            "deletion": metrics.deletion(*arguments, steps=BATCH - 1, **common),
-            "insertion": metrics.insertion(*arguments, steps=BATCH - 1, **common),
+            "deletion": removed.area,
+            "insertion": put_in.area,
             "mu_fidelity": metrics.mu_fidelity(*arguments, subsets=4 * BATCH, **common),
             "forwards": each.forwards,
         }

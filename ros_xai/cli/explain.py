@@ -158,23 +158,19 @@ def _attribution(
 def _curves(question: Question, attributions: dict[str, Attribution]) -> dict[str, metrics.Curve]:
     """Deletion and insertion by `deletion` and `insertion` for the first, with its name else."""
     box = question.box
-    curves = {}
+    found = {}
     for number, (name, attribution) in enumerate(attributions.items()):
         suffix = f"_{name}" if number else ""
-        for kind, measure in (
-            ("deletion", metrics.deletion_curve),
-            ("insertion", metrics.insertion_curve),
-        ):
-            curves[kind + suffix] = measure(
-                box.predict,
-                box.inputs,
-                attribution,
-                question.agreement,
-                steps=2 * BATCH - 1,
-                baseline=box.baseline,
-                batch_size=BATCH,
-            )
-    return curves
+        found["deletion" + suffix], found["insertion" + suffix] = metrics.curves(
+            box.predict,
+            box.inputs,
+            attribution,
+            question.agreement,
+            steps=2 * BATCH - 1,
+            baseline=box.baseline,
+            batch_size=BATCH,
+        )
+    return found
 
 
 def _mu_fidelity(question: Question, attribution: Attribution) -> float:

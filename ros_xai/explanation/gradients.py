@@ -5,6 +5,7 @@ They need the torch module and not a function of arrays; captum is an optional d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,7 @@ class GradCam:
         return _attribution("grad-cam", values[0, 0], image, 1)
 
 
-def _scored(network: nn.Module, target: Target):
+def _scored(network: nn.Module, target: Target) -> Callable[[Tensor], Tensor]:
     def forward(images: Tensor) -> Tensor:
         return target(network(images))
 

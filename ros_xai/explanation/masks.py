@@ -16,7 +16,7 @@ def upsampler(
     grid: tuple[int, int],
     shape: tuple[int, int],
     interpolation: Interpolation = "bilinear",
-) -> Callable[[NDArray[np.floating]], Array]:
+) -> Callable[[NDArray[np.floating | np.bool_]], Array]:
     """The function from cell masks [n, *grid] to masks float32 [n, *shape].
 
     Both interpolations are linear and separable, so all masks of a batch are two matrix products.
@@ -24,7 +24,7 @@ def upsampler(
     """
     rows, columns = (_weights(g, n, interpolation) for g, n in zip(grid, shape))
 
-    def upsample(masks: NDArray[np.floating]) -> Array:
+    def upsample(masks: NDArray[np.floating | np.bool_]) -> Array:
         wide = np.matmul(masks.astype(np.float32, copy=False), columns.T)
         return np.matmul(rows, wide)
 

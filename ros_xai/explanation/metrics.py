@@ -8,7 +8,7 @@ what the target makes of the outputs, so probabilities for the usual figures. An
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -38,7 +38,7 @@ class Curve:
         return float(np.trapezoid(self.scores, self.shares))
 
 
-def deletion(
+def curves(
     predict: Predict,
     image: Image,
     attribution: Map,
@@ -46,54 +46,38 @@ def deletion(
     steps: int = 10,
     baseline: Baseline = zero,
     batch_size: int = 32,
-) -> float:
-    """Area under the score as pixels go, the most important first: the lower the better.
+) -> tuple[Curve, Curve]:
+    """The curves of deletion and insertion: the most important pixels go first, or come first.
 
-    image: [C, H, W]; steps: equal shares of the pixels. Source: Petsiuk et al., BMVC 2018.
+    image: [C, H, W]; target: outputs to [n]; steps: equal shares of the pixels.
+    Source: Petsiuk et al., BMVC 2018 (arXiv 1806.07421), section 4.
     """
-    return deletion_curve(predict, image, attribution, target, steps, baseline, batch_size).area
-
-
-def insertion(
-    predict: Predict,
-    image: Image,
-    attribution: Map,
-    target: Target | None = None,
-    steps: int = 10,
-    baseline: Baseline = zero,
-    batch_size: int = 32,
-) -> float:
-    """Area under the score as pixels come into the baseline, the most important first: higher is
-    better. Arguments as `deletion`."""
-    return insertion_curve(predict, image, attribution, target, steps, baseline, batch_size).area
-
-
-def deletion_curve(
-    predict: Predict,
-    image: Image,
-    attribution: Map,
-    target: Target | None = None,
-    steps: int = 10,
-    baseline: Baseline = zero,
-    batch_size: int = 32,
-) -> Curve:
-    """The curve whose area is `deletion`."""
+    heat = heatmap(attribution, image)
+    place = np.empty(heat.size, dtype=np.int64)
+    place[np.argsort(-heat, axis=None, kind="stable")] = np.arange(heat.size)
+    place = place.reshape(heat.shape)
+    counts = np.linspace(0, heat.size, steps + 1).astype(np.int64)
+    score = Scorer(predict, target).single
     background = baseline(image)
-    return _curve(predict, target, image, background, attribution, steps, batch_size)
+
+    def curve(start: Image, end: Image) -> Curve:
+        scores = np.empty(steps + 1)
+        for part in batches(steps + 1, batch_size):
+            changed = place < counts[part, None, None]
+            scores[part] = score(np.where(changed[:, None], end, start))
+        return Curve(counts / heat.size, scores)
+
+    return curve(image, background), curve(background, image)
 
 
-def insertion_curve(
-    predict: Predict,
-    image: Image,
-    attribution: Map,
-    target: Target | None = None,
-    steps: int = 10,
-    baseline: Baseline = zero,
-    batch_size: int = 32,
-) -> Curve:
-    """The curve whose area is `insertion`."""
-    background = baseline(image)
-    return _curve(predict, target, background, image, attribution, steps, batch_size)
+def deletion(*arguments: Any, **options: Any) -> float:
+    """Area under the score as pixels go: the lower the better. Arguments as `curves`."""
+    return curves(*arguments, **options)[0].area
+
+
+def insertion(*arguments: Any, **options: Any) -> float:
+    """Area under the score as pixels come: the higher the better. Arguments as `curves`."""
+    return curves(*arguments, **options)[1].area
 
 
 def mu_fidelity(
@@ -152,25 +136,3 @@ def heatmap(attribution: Map, image: NDArray[np.generic]) -> NDArray[np.float32]
         shape = (image.shape[-2], image.shape[-1])
         attribution = Attribution("map", np.asarray(attribution, dtype=np.float64), shape, 0)
     return attribution.heatmap()
-
-
-def _curve(
-    predict: Predict,
-    target: Target | None,
-    start: Image,
-    end: Image,
-    attribution: Map,
-    steps: int,
-    batch_size: int,
-) -> Curve:
-    """Scores as the pixels of `start` become those of `end`, the most important first."""
-    heat = heatmap(attribution, start)
-    place = np.empty(heat.size, dtype=np.int64)
-    place[np.argsort(-heat, axis=None, kind="stable")] = np.arange(heat.size)
-    counts = np.linspace(0, heat.size, steps + 1).astype(np.int64)
-    score = Scorer(predict, target).single
-    scores = np.empty(steps + 1)
-    for part in batches(steps + 1, batch_size):
-        changed = place.reshape(heat.shape) < counts[part, None, None]
-        scores[part] = score(np.where(changed[:, None], end, start))
-    return Curve(counts / heat.size, scores)

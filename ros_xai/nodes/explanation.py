@@ -240,8 +240,9 @@ def _report(
     """Deletion and insertion of the map shown, beside those of a random map."""
     box = question.box
     floor = RandomCells(attribution.values.shape, seed).explain(box.inputs)
-    areas = {
-        f"{measure.__name__}{of}": measure(
+    areas = {}
+    for of, shown in (("", attribution), ("_random", floor)):
+        removed, put_in = metrics.curves(
             box.predict,
             box.inputs,
             shown,
@@ -250,9 +251,7 @@ def _report(
             baseline=box.baseline,
             batch_size=batch_size,
         )
-        for of, shown in (("", attribution), ("_random", floor))
-        for measure in (metrics.deletion, metrics.insertion)
-    }
+        areas |= {f"deletion{of}": removed.area, f"insertion{of}": put_in.area}
     faithful = (
         areas["deletion"] <= areas["deletion_random"]
         and areas["insertion"] >= areas["insertion_random"]

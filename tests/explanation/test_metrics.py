@@ -41,8 +41,7 @@ def test_curves_start_and_end_at_the_image_and_the_baseline() -> None:
     heat = np.random.default_rng(1).random((8, 9))
     box = weighted(np.random.default_rng(2).random((8, 9)))
     ends = [box(image[None])[0], box(mean_colour(image)[None])[0]]
-    removed = m.deletion_curve(box, image, heat, steps=7, baseline=mean_colour, batch_size=3)
-    added = m.insertion_curve(box, image, heat, steps=7, baseline=mean_colour, batch_size=3)
+    removed, added = m.curves(box, image, heat, steps=7, baseline=mean_colour, batch_size=3)
     np.testing.assert_allclose(removed.scores[[0, -1]], ends, rtol=1e-6)
     np.testing.assert_allclose(added.scores[[-1, 0]], ends, rtol=1e-6)
     assert removed.shares[1] == 10 / 72

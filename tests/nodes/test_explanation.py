@@ -42,7 +42,9 @@ def header(milliseconds: int) -> Header:
 
 def image(milliseconds: int) -> Image:
     """The same every second."""
-    pixels = np.random.default_rng(milliseconds % 1000).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+    pixels = np.random.default_rng(milliseconds % 1000).integers(
+        0, 255, (HEIGHT, WIDTH, 3), np.uint8
+    )
     return images.to_message(pixels, "rgb8", header(milliseconds))
 
 
