@@ -15,9 +15,11 @@ from ros_xai.world.bag import BagConfig, write_bag
 from ros_xai.world.camera import CAMERAS, Camera
 from ros_xai.world.check import check as measure
 from ros_xai.world.dataset import PRESETS, DatasetConfig, write_dataset
+from ros_xai.world.domains import DOMAINS
 from ros_xai.world.domains import domain as preset
 from ros_xai.world.drive import drive
 from ros_xai.world.lidar import Lidar, hdl64
+from ros_xai.world.network import NETWORKS
 from ros_xai.world.preview import contact_sheet
 
 app = typer.Typer(help="The synthetic town: bags, datasets, checks.", no_args_is_help=True)
@@ -28,8 +30,8 @@ def bag(
     out: Annotated[Path, typer.Argument(help="Bag to write (.mcap).")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = BagConfig.seed,
     seconds: Annotated[float, typer.Option(help="Length at 10 Hz.")] = BagConfig.seconds,
-    network: Annotated[str, typer.Option(help="town, grid, tee, curves, roundabouts.")] = "town",
-    domain: Annotated[str, typer.Option(help="clear, dusk, night, fog, rain, camera_b.")] = "clear",
+    network: Annotated[str, typer.Option(help=", ".join(NETWORKS) + ".")] = "town",
+    domain: Annotated[str, typer.Option(help=", ".join(DOMAINS) + ".")] = "clear",
     camera: Annotated[str, typer.Option(help="Mounting and focal length: a or b.")] = "a",
     width: Annotated[int, typer.Option(help="Image width, pixels.")] = 640,
     height: Annotated[int, typer.Option(help="Image height, pixels.")] = 192,
@@ -121,7 +123,7 @@ def dataset(
 def check(
     seed: Annotated[int, typer.Option(help="Seed of the drive that is measured.")] = 0,
     seconds: Annotated[float, typer.Option(help="Length of the drive.")] = 20.0,
-    network: Annotated[str, typer.Option(help="town, grid, tee, curves, roundabouts.")] = "town",
+    network: Annotated[str, typer.Option(help=", ".join(NETWORKS) + ".")] = "town",
     domain: Annotated[str, typer.Option(help="Domain of the compared images.")] = "clear",
 ) -> None:
     """Measure what the world promises; ends with 1 when a promise is broken.
@@ -145,16 +147,16 @@ def check(
 @app.command()
 def preview(
     out: Annotated[Path, typer.Argument(help="Picture to write (.png).")],
-    seed: Annotated[int, typer.Option(help="Seed of the drive.")] = 0,
-    step: Annotated[int, typer.Option(help="Step of 0.1 s.")] = 50,
-    network: Annotated[str, typer.Option(help="town, grid, tee, curves, roundabouts.")] = "town",
-    width: Annotated[int, typer.Option(help="Width of one panel, pixels.")] = 320,
-    height: Annotated[int, typer.Option(help="Height of one panel, pixels.")] = 160,
+    seed: Annotated[int, typer.Option(help="Seed of the drive.")] = 4,
+    step: Annotated[int, typer.Option(help="Step of 0.1 s.")] = 90,
+    network: Annotated[str, typer.Option(help=", ".join(NETWORKS) + ".")] = "grid",
+    width: Annotated[int, typer.Option(help="Width of one panel, pixels.")] = 352,
+    height: Annotated[int, typer.Option(help="Height of one panel, pixels.")] = 150,
 ) -> None:
     """Show one moment in every domain, with depth, classes and instances.
 
     \b
-    Example: ros_xai world preview sheet.png --seed 3 --step 40
+    Example: ros_xai world preview sheet.png --seed 10 --step 100
     """
     try:
         run = drive(seed, (step + 1) / 10, network)

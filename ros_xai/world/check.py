@@ -244,7 +244,7 @@ def drivable_area(road_map: RoadMap):  # type: ignore[no-untyped-def]
 
 
 def red_light_runs(traffic: Traffic) -> int:
-    """How many vehicles' fronts pass a stop line while its light is red."""
+    """How many vehicles pass a stop line by 0.5 m while its light has been red for a second."""
     red = [LIGHT_STATES.index("r"), LIGHT_STATES.index("u")]
     moving = ~traffic.parked & np.isin(traffic.category, ["car", "truck", "bus"])
     yaw = traffic.yaw[:, moving]
@@ -260,10 +260,11 @@ def red_light_runs(traffic: Traffic) -> int:
         local = front - shape[-1]
         s = local @ tangent
         t = local @ np.array([-tangent[1], tangent[0]])
-        passed = (s[:-1] < 0) & (s[1:] >= 0) & (np.abs(t[1:]) < width / 2)
+        passed = (s[:-1] < 0.5) & (s[1:] >= 0.5) & (np.abs(t[1:]) < width / 2)
         heading = np.cos(yaw[1:] - np.arctan2(tangent[1], tangent[0])) > 0.7
         closed = np.isin(traffic.lights[:, k], red)
-        count += int((passed & heading & (closed[:-1] & closed[1:])[:, None]).sum())
+        long = np.convolve(closed, np.ones(10), mode="full")[: len(closed)] == 10
+        count += int((passed & heading & (long[:-1] & closed[1:])[:, None]).sum())
     return count
 
 

@@ -43,12 +43,14 @@ TYPES: dict[str, tuple[float, float, float, float, float]] = {
 }
 CARS = [name for name in TYPES if name.startswith("car_")]
 _EGO = "car_hatch"
+_TOP_SPEED = 14.0  # m/s, of the fastest street
 
 
 def demand(
-    rng: Generator, road_map: RoadMap, config: TrafficConfig, horizon: float
+    seed: int, road_map: RoadMap, config: TrafficConfig, horizon: float
 ) -> ElementTree.Element:
-    """SUMO's route file: vehicles on endless random walks through the network, and walkers."""
+    """SUMO's route file: vehicles on random walks that last ``horizon`` seconds, and walkers."""
+    rng = np.random.default_rng([seed, 2])
     drive = [lane for lane in road_map.of_kind("drive") if not lane.is_intersection]
     following = _edge_graph(road_map, drive)
     starts = sorted({lane.edge for lane in drive if arc_length(lane.shape)[-1] > 40.0})
@@ -75,19 +77,40 @@ def demand(
                 "lcKeepRight": "0.2",
             },
         )
-    route = _walk(rng, following, lengths, str(rng.choice(starts)), horizon * 14.0)
+    graph = _Graph(starts, following, lengths, horizon * _TOP_SPEED)
+    route = graph.walk(np.random.default_rng([seed, 0]))
     if rng.random() < config.lead_car:
         _vehicle(root, "lead", str(rng.choice(CARS)), route, "34")
     _vehicle(root, "ego", _EGO, route, "12")
     total = sum(float(arc_length(lane.shape)[-1]) for lane in drive)
     shares = np.array([config.trucks, config.buses, config.bicycles])
     for k in range(round(total / config.spacing)):
-        family = rng.choice(4, p=[*shares, 1 - shares.sum()])
-        kind = ["truck_box", "bus_city", "bicycle_city", str(rng.choice(CARS))][family]
-        walk = _walk(rng, following, lengths, str(rng.choice(starts)), horizon * 14.0)
-        _vehicle(root, f"v{k}", kind, walk, "random_free")
+        # a generator of its own: a longer drive has longer routes, and else the same traffic
+        own = np.random.default_rng([seed, 1, k])
+        family = own.choice(4, p=[*shares, 1 - shares.sum()])
+        kind = ["truck_box", "bus_city", "bicycle_city", str(own.choice(CARS))][family]
+        _vehicle(root, f"v{k}", kind, graph.walk(own), "random_free")
     _walkers(rng, root, road_map, config)
     return root
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """Edges that follow each edge, their lengths in m, and how long a route must be."""
+
+    starts: list[str]
+    following: dict[str, list[str]]
+    lengths: dict[str, float]
+    route_length: float
+
+    def walk(self, rng: Generator) -> list[str]:
+        """A random route."""
+        route = [str(rng.choice(self.starts))]
+        covered = self.lengths[route[0]]
+        while covered < self.route_length and self.following[route[-1]]:
+            route.append(str(rng.choice(self.following[route[-1]])))
+            covered += self.lengths[route[-1]]
+        return route
 
 
 def _edge_graph(road_map: RoadMap, drive: list[Lane]) -> dict[str, list[str]]:
@@ -102,20 +125,6 @@ def _edge_graph(road_map: RoadMap, drive: list[Lane]) -> dict[str, list[str]]:
             elif successor.kind == "drive":
                 reached.add(successor.edge)
     return {edge: sorted(targets) for edge, targets in following.items()}
-
-
-def _walk(
-    rng: Generator,
-    following: dict[str, list[str]],
-    lengths: dict[str, float],
-    start: str,
-    length: float,
-) -> list[str]:
-    route, covered = [start], lengths[start]
-    while covered < length and following[route[-1]]:
-        route.append(str(rng.choice(following[route[-1]])))
-        covered += lengths[route[-1]]
-    return route
 
 
 def _vehicle(

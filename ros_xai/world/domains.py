@@ -55,6 +55,15 @@ _CAMERA_B = Response(
 
 DOMAINS: dict[str, Domain] = {
     "clear": Domain(),
+    "overcast": Domain(
+        name="overcast",
+        sun=(0.12, 0.12, 0.12),
+        zenith=(1.05, 1.10, 1.16),
+        horizon=(1.35, 1.38, 1.42),
+        clouds=0.6,
+        fog=0.0012,
+        response=Response(saturation=0.9),
+    ),
     "dusk": Domain(
         name="dusk",
         sun_elevation=6.0,

@@ -114,7 +114,8 @@ def _marked(slot: int) -> tuple[float, float, float]:
 
 def _limb(start: float, end: float, slot: int, label: int) -> Mesh:
     """Tube over one unit of z: its bone gives it its length."""
-    return tube((0, 0, 0), (0, 0, 1), start, Material.CLOTH, _marked(slot), label, end, sides=6)
+    colour = _marked(slot)
+    return tube((0, 0, 0), (0, 0, 1), start, Material.CLOTH, colour, label, end, capped=False)
 
 
 def _trunk(bag: bool, label: int) -> list[Mesh]:
@@ -122,8 +123,8 @@ def _trunk(bag: bool, label: int) -> list[Mesh]:
     belly, chest = (0.14, 0.175, 0.575), (0.115, 0.225, 0.27)
     top = _marked(_TOP)
     parts = [
-        ball(belly, (0, 0, 0.5), Material.CLOTH, top, label, 6),
-        ball(chest, (0, 0, 0.80), Material.CLOTH, top, label, 6),
+        ball(belly, (0, 0, 0.5), Material.CLOTH, top, label, 5),
+        ball(chest, (0, 0, 0.80), Material.CLOTH, top, label, 5),
     ]
     if bag:
         radii = (0.10, 0.15, 0.40)
@@ -136,8 +137,8 @@ def _head(label: int) -> list[Mesh]:
     skin, hair = _marked(_SKIN), _marked(_HAIR_SLOT)
     return [
         tube((0, 0, -0.23), (0, 0, 0), 0.05, Material.SKIN, skin, label),
-        ball((0.095, 0.08, 0.12), (0, 0, 0), Material.SKIN, skin, label, 6),
-        ball((0.10, 0.09, 0.10), (-0.025, 0, 0.045), Material.CLOTH, hair, label, 6),
+        ball((0.095, 0.08, 0.12), (0, 0, 0), Material.SKIN, skin, label, 5),
+        ball((0.10, 0.09, 0.10), (-0.025, 0, 0.045), Material.CLOTH, hair, label, 5),
     ]
 
 

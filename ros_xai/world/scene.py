@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import cv2
 import numpy as np
@@ -90,7 +91,7 @@ def build(seed: int, traffic: Traffic) -> Scene:
     town.line_streets()
     models: list[Mesh | Figure] = []
     for k, category in enumerate(traffic.category):
-        own = np.random.default_rng([seed, 4, k])
+        own = np.random.default_rng([seed, 4, crc32(traffic.names[k].encode())])
         if category in ("pedestrian", "bicycle"):
             models.append(figure(own, float(traffic.size[k, 2]), category == "bicycle"))
         else:

@@ -156,8 +156,9 @@ def tube(
     end_radius: float | None = None,
     sides: int = 6,
     lamp: int = -1,
+    capped: bool = True,
 ) -> Mesh:
-    """Cylinder or cone frustum between two points, without caps at pointed ends."""
+    """Cylinder or cone frustum between two points; pointed ends have no caps."""
     a, b = np.asarray(start, np.float64), np.asarray(end, np.float64)
     axis = b - a
     length = max(float(np.linalg.norm(axis)), 1e-9)
@@ -187,7 +188,7 @@ def tube(
     outward = np.stack([circle, around, around, circle], axis=1)
     parts = [quads(points, uv, material, colour, label, lamp=lamp, normals=outward)]
     for ring, centre, size in ((low[::-1], a, radius), (high, b, far)):
-        if size > 0.02:
+        if capped and size > 0.02:
             fan = np.stack([np.broadcast_to(centre, ring.shape), ring, np.roll(ring, -1, 0)], 1)
             flat = np.stack([(fan - centre) @ side, (fan - centre) @ other], axis=-1)
             parts.append(triangles(fan, flat, material, colour, label, lamp=lamp))

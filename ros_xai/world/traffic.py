@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
+from zlib import crc32
 
 import numpy as np
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEP = 0.1  # seconds
+_BEFORE, _AFTER = 80, 10  # steps recorded around a drive, so that its tracks have smooth ends
 _SLACK = 0.1  # metres that a step may exceed its speed by: lanes change, polylines bend
 RIGHT, LEFT, BRAKE = 1, 2, 8  # SUMO's bits of the vehicle signals
 LIGHT_STATES = "ruyYgGoO"  # SUMO's letters; the index is what ``Traffic.lights`` holds
@@ -32,12 +34,13 @@ LIGHT_STATES = "ruyYgGoO"  # SUMO's letters; the index is what ``Traffic.lights`
 class Traffic:
     """T steps of A agents; the ego is agent 0. NaN where an agent is absent.
 
-    time [T] s; size [A, 3] length, width, height in m; xy [T, A, 2] centres in the map frame;
-    yaw [T, A] rad; speed [T, A] m/s; signals [T, A] SUMO bits; lights [T, L] index into
-    ``LIGHT_STATES`` per signal of the map.
+    time [T] s; names [A] stay an agent's own when a drive is made longer; size [A, 3] length,
+    width, height in m; xy [T, A, 2] centres in the map frame; yaw [T, A] rad; speed [T, A] m/s;
+    signals [T, A] SUMO bits; lights [T, L] index into ``LIGHT_STATES`` per signal of the map.
     """
 
     time: NDArray[np.float64]
+    names: tuple[str, ...]
     category: tuple[str, ...]
     parked: NDArray[np.bool_]
     size: NDArray[np.float32]
@@ -66,11 +69,17 @@ def simulate(
     config = config or TrafficConfig()
     net_xml = build_network(seed, network)
     road_map = read_map(net_xml)
-    rng = np.random.default_rng([seed, 2])
-    routes = demand(rng, road_map, config, config.warm_up + seconds)
-    steps = round(seconds / STEP) + 1
-    states, lights = _run(seed, net_xml, routes, road_map, round(config.warm_up / STEP), steps)
-    return _assemble(rng, road_map, config, states, lights)
+    # drivers look along their routes: in large steps, so that a longer drive is the same traffic
+    horizon = 120.0 * np.ceil((config.warm_up + seconds + 1) / 120.0)
+    routes = demand(seed, road_map, config, float(horizon))
+    warm_up, steps = round(config.warm_up / STEP), round(seconds / STEP) + 1
+    before = min(_BEFORE, warm_up)
+    recorded = before + steps + _AFTER
+    states, lights = _run(seed, net_xml, routes, road_map, warm_up - before, recorded)
+    window = slice(before, before + steps)
+    names = [n for n in states if any(window.start <= r[0] < window.stop for r in states[n][1])]
+    names.sort(key=lambda name: (name != "ego", name[0], len(name), name))
+    return _assemble(seed, road_map, config, {n: states[n] for n in names}, lights, window)
 
 
 _State = dict[str, tuple[str, list[tuple[int, float, float, float, float, int]]]]
@@ -127,51 +136,57 @@ def _record(sumo, road_map: RoadMap, steps: int) -> tuple[_State, NDArray[np.uin
 
 
 def _assemble(
-    rng: Generator,
+    seed: int,
     road_map: RoadMap,
     config: TrafficConfig,
     states: _State,
     lights: NDArray[np.uint8],
+    window: slice,
 ) -> Traffic:
-    names = sorted(states, key=lambda name: (name != "ego", name[0], len(name), name))
-    steps, moving = len(lights), len(names)
-    places = _parked(rng, road_map, config)
-    agents = moving + len(places)
-    xy = np.full((steps, agents, 2), np.nan)
-    yaw, speed = np.full((steps, agents), np.nan), np.full((steps, agents), np.nan)
-    signals = np.zeros((steps, agents), np.uint8)
-    size, category = np.zeros((agents, 3), np.float32), []
-    for k, name in enumerate(names):
-        kind, rows = states[name]
+    """Tracks of the agents and of the parked cars, over the steps of ``window``."""
+    places = _parked(np.random.default_rng([seed, 12]), road_map, config)
+    moving, agents = len(states), len(states) + len(places)
+    shape = (len(lights), agents)
+    xy, yaw, speed = np.full((*shape, 2), np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+    signals, size = np.zeros(shape, np.uint8), np.zeros((agents, 3), np.float32)
+    names, category = list(states), []
+    for k, (name, (kind, rows)) in enumerate(states.items()):
         category.append(kind.split("_")[0])
-        size[k] = TYPES[kind][:3] if kind in TYPES else _body(rng)
-        step = np.array([row[0] for row in rows])
-        values = np.array([row[1:] for row in rows])
-        heading = _smooth(np.unwrap(np.pi / 2 - np.deg2rad(values[:, 2])))
-        direction = np.stack([np.cos(heading), np.sin(heading)], axis=1)
-        # SUMO gives the front bumper of vehicles, the centre of persons
-        back = 0.0 if kind == "pedestrian" else size[k, 0] / 2
-        centre = values[:, :2] - direction * back
-        track = _bridge(_swing_out(values[:, :2], centre, back), values[:, 3])
-        # twice: once takes the steps out of the positions, once out of the velocities
-        xy[step, k] = _smooth(_smooth(track), half=2)
-        yaw[step, k], signals[step, k] = heading, values[:, 4]
-        speed[step, k] = _pace(xy[step, k])
+        size[k] = TYPES[kind][:3] if kind in TYPES else _body(seed, name)
+        step, values = np.array([r[0] for r in rows]), np.array([r[1:] for r in rows])
+        xy[step, k], yaw[step, k] = _track(values, kind, float(size[k, 0]))
+        speed[step, k], signals[step, k] = _pace(xy[step, k]), values[:, 4]
     for k, (x, y, heading, kind) in enumerate(places, start=moving):
+        names.append(f"parked{k - moving}")
         category.append("car")
         size[k], xy[:, k], yaw[:, k], speed[:, k] = TYPES[kind][:3], (x, y), heading, 0.0
     return Traffic(
-        np.arange(steps) * STEP,
+        np.arange(window.stop - window.start) * STEP,
+        tuple(names),
         tuple(category),
         np.arange(agents) >= moving,
         size,
-        xy.astype(np.float32),
-        np.angle(np.exp(1j * yaw)).astype(np.float32),
-        speed.astype(np.float32),
-        signals,
-        lights,
+        xy[window].astype(np.float32),
+        np.angle(np.exp(1j * yaw[window])).astype(np.float32),
+        speed[window].astype(np.float32),
+        signals[window],
+        lights[window],
         road_map,
     )
+
+
+def _track(
+    values: NDArray[np.float64], kind: str, length: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centres [T, 2] and headings [T] from SUMO's x, y, angle, speed, signals [T, 5]."""
+    heading = _smooth(np.unwrap(np.pi / 2 - np.deg2rad(values[:, 2])))
+    direction = np.stack([np.cos(heading), np.sin(heading)], axis=1)
+    # SUMO gives the front bumper of vehicles, the centre of persons
+    back = 0.0 if kind == "pedestrian" else length / 2
+    centre = values[:, :2] - direction * back
+    track = _bridge(_swing_out(values[:, :2], centre, back), values[:, 3])
+    # twice: once takes the steps out of the positions, once out of the velocities
+    return _smooth(_smooth(track), half=2), heading
 
 
 def _smooth(values: NDArray[np.float64], half: int = 3) -> NDArray[np.float64]:
@@ -199,14 +214,13 @@ def _swing_out(
     SUMO keeps both ends on the lane, so that the middle cuts the corner by the sagitta: half of
     it goes to the outside. ``back`` is the distance from the front to the centre, m.
     """
-    gone = arc_length(front)
-    known = np.flatnonzero(gone >= back)
-    if back < 2.5 or len(known) == 0:
+    if back < 2.5:
         return centre
+    gone = arc_length(front)
     path = np.stack([np.interp(gone - back, gone, front[:, k]) for k in range(2)], axis=1)
-    sagitta = path - centre
-    sagitta[: known[0]] = sagitta[known[0]]
-    return centre + sagitta / 2
+    # where the vehicle came from is known once it has gone that far; it swings out over 5 m
+    share = np.clip((gone - back) / 5.0, 0, 1)[:, None]
+    return centre + share * (path - centre) / 2
 
 
 def _bridge(xy: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -223,7 +237,8 @@ def _bridge(xy: NDArray[np.float64], speed: NDArray[np.float64]) -> NDArray[np.f
     return xy
 
 
-def _body(rng: Generator) -> tuple[float, float, float]:
+def _body(seed: int, name: str) -> tuple[float, float, float]:
+    rng = np.random.default_rng([seed, 13, crc32(name.encode())])
     return 0.45, 0.55, float(rng.uniform(1.52, 1.92))
 
 

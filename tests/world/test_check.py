@@ -88,7 +88,7 @@ def test_wrong_options_are_refused_with_what_was_expected(arguments: list[str]) 
 
 def test_the_contact_sheet_shows_domains_and_truths(small_drive: Drive) -> None:
     sheet = contact_sheet(small_drive, 20, Camera(width=64, height=32))
-    assert sheet.shape == (3 * 32, 3 * 64, 3)
-    panels = sheet.reshape(3, 32, 3, 64, 3).swapaxes(1, 2).reshape(9, -1)
-    assert len({panel.tobytes() for panel in panels}) == 9
+    assert sheet.shape == (4 * 32, 3 * 64, 3)
+    panels = sheet.reshape(4, 32, 3, 64, 3).swapaxes(1, 2).reshape(12, -1)
+    assert len({panel.tobytes() for panel in panels}) == 12
     assert len(np.unique(PALETTE, axis=0)) == len(CLASSES)

@@ -38,6 +38,14 @@ def test_same_seed_same_tracks_in_another_process() -> None:
     assert done.stdout.strip().endswith(here)
 
 
+def test_a_longer_drive_begins_as_the_short_one() -> None:
+    short, long = simulate(3, 4.0, "grid"), simulate(3, 9.0, "grid")
+    index = [long.names.index(name) for name in short.names]
+    assert np.array_equal(short.xy, long.xy[: len(short.time), index], equal_nan=True)
+    assert np.array_equal(short.size, long.size[index])
+    assert np.array_equal(short.lights, long.lights[: len(short.time)])
+
+
 def test_nobody_teleports_leaves_the_road_or_runs_a_red_light(runs: list[Traffic]) -> None:
     for run in runs:
         assert jerk(run) < 2.0
