@@ -4,8 +4,8 @@
 # make bench   speed and claims; writes docs/results (long)
 PYTHON ?= python3
 VENV ?= .venv
-# On a machine with ROS 2 sourced: make EXTRAS=world,engines,forecasting,test
-EXTRAS ?= ros,world,engines,forecasting,test
+# On a machine with ROS 2 sourced: make EXTRAS=world,engines,forecasting,explanation,test
+EXTRAS ?= ros,world,engines,forecasting,explanation,test
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -28,6 +28,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/ros_xai bench all
 
 $(INSTALLED): setup.py constraints.txt

