@@ -14,8 +14,11 @@ from ros_xai.cli.bench import bench
 
 ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-# Groups that import torch, which takes seconds: the module is loaded when the group is called.
-LATER = {"train": "Train networks, or adapt them to recorded drives."}
+# What imports torch, which takes seconds: the module is loaded when the command is called.
+LATER = {
+    "train": "Train networks, or adapt them to recorded drives.",
+    "explain": "Show which parts of an image a network's answer rests on.",
+}
 
 
 class _LoadsLater(TyperGroup):

@@ -40,6 +40,10 @@ class Asked:
     engine: Engine
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
 def explain(
     image: Annotated[Path, typer.Argument(help="Image file.", exists=True, dir_okay=False)],
     task: Annotated[

@@ -35,6 +35,7 @@ def test_every_command_explains_itself():
     paths = set(commands_below(typer.main.get_command(app))) | {
         ("train", *path) for path in commands_below(typer.main.get_command(train.app))
     }
+    assert ("explain",) in paths
     assert {("bag", "from-kitti"), ("train", "depth")} <= paths
     for path in paths:
         answer = run(*path, "--help")
