@@ -42,7 +42,7 @@ from ros_xai.explanation.scoring import fixed_batch
 from ros_xai.explanation.targets import ClassProbability
 
 SIZE, BATCH, CELLS, DESIGNS = 160, 32, 64, 16
-IMAGES, CONVERGED_IMAGES = 32, (5, 10, 15)  # how many, and which of them go on to convergence
+IMAGES, CONVERGED_IMAGES = 30, (5, 10, 15)  # how many, and which of them go on to convergence
 FORWARDS = DESIGNS * (CELLS + 1)
 CONVERGED = 4160
 SURE = 0.3
