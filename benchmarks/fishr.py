@@ -4,7 +4,7 @@ Digits: the ColoredMNIST protocol (Arjovsky et al., arXiv 1907.02893) on the 8x8
 scikit-learn. The label is "below five", wrong for 25 %; colour agrees with the label for 90 % and
 80 % in the two training domains and for 10 % in the test domain. A batch is drawn afresh from its
 domain (digit, shift by a pixel, noise, colour), or 1000 digits would be learnt by heart.
-Penalty weights are chosen on a validation domain of other digits with random colours.
+Penalty weights are chosen on a validation domain of other digits, whose colour misleads for 70 %.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ class DigitsConfig:
 
     label_noise: float = 0.25
     flips: tuple[float, float] = (0.1, 0.2)  # share of digits whose colour contradicts the label
-    validation_flip: float = 0.5
+    validation_flip: float = 0.7
     test_flip: float = 0.9
     hidden: int = 128
-    per_domain: int = 500
+    per_domain: int = 2000  # fewer make the variances of gradients too noisy to match
     steps: int = 501
     anneal_steps: int = 190
     learning_rate: float = 1e-3
-    weight_decay: float = 1e-3
+    weight_decay: float = 1e-4
     grids: tuple[tuple[str, tuple[float, ...]], ...] = (
-        ("fishr", (1e5, 1e6, 1e7)),
+        ("fishr", (1e6, 1e7, 1e8)),
         ("irm", (1e2, 1e3, 1e4)),
         ("vrex", (1e3, 1e4, 1e5)),
     )
-    tuning_seeds: tuple[int, ...] = (100, 101)
+    tuning_seeds: tuple[int, ...] = (100, 101, 102)
 
 
 DIGITS = DigitsConfig()
