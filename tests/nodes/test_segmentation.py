@@ -164,6 +164,7 @@ def test_a_grown_bundle_takes_over_between_two_frames(camera, tmp_path):
     c = camera(bundle(tmp_path, "road", "sky"))
     c.answer(1)
     grown = bundle(tmp_path, "background", "road", "sky")
+    assert c.class_names() == ["road", "sky"]
     assert c.set_weights(grown).successful
     labels, _ = c.answer(2)
     expected = Segmenter.load(grown)(images.to_array(picture(2)))
@@ -218,6 +219,7 @@ def test_refused_parameters_do_not_leave_a_bundle_behind(camera, tmp_path):
 
 def test_the_node_can_be_cleaned_up_and_configured_with_other_weights(camera, tmp_path):
     c = camera(bundle(tmp_path, "road", "sky"))
+    assert c.class_names() == ["road", "sky"]
     c.node.trigger_deactivate()
     c.node.trigger_cleanup()
     # Without a network in use there are no known classes to keep.
