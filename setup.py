@@ -85,6 +85,7 @@ setup(
         "console_scripts": [
             "ros_xai = ros_xai.cli:app",
             "depth = ros_xai.nodes.depth:main",
+            "segmentation = ros_xai.nodes.segmentation:main",
             "explanation = ros_xai.nodes.explanation:main",
         ]
     },

@@ -35,8 +35,8 @@ class DrivingConfig:
     network: NetworkConfig = field(
         default_factory=lambda: NetworkConfig(widths=(12, 24, 48, 96), blocks=1, decoder=32)
     )
-    steps: int = 600
-    anneal_steps: int = 200
+    steps: int = 400
+    anneal_steps: int = 150
     per_domain: int = 3
     pixels: int = 2048
     ema: float = 0.95

@@ -28,7 +28,7 @@ GENERALISING = ("fishr", "vrex", "irm", "coral")
 GROWING = tuple(plop.OBJECTIVES)
 METHODS = ("supervised", *GENERALISING, *ADAPTING, *GROWING)
 BACKGROUND = "background"
-# Weights of the penalties as found on the coloured digits (`ros_xai bench fishr`).
+# Fishr's is the paper's default; with the others' the penalty is of the size of the risk.
 PENALTIES = {"fishr": 1000.0, "vrex": 10.0, "irm": 10.0, "coral": 1.0}
 
 
