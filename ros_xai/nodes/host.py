@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -36,8 +36,10 @@ def run(makers: Sequence[Callable[[], Node]], args: list[str] | None = None) -> 
         print(error, file=sys.stderr)
         rclpy.shutdown()
         return 2
-    # One thread for the inputs, one so that services and diagnostics never wait for them.
-    executor = MultiThreadedExecutor(num_threads=2)
+    # One thread is enough, as callbacks only decode and the work has threads of its own. rclpy's
+    # multi-threaded executor submits a ready event again and again until a pool thread has taken
+    # it: under load it keeps the interpreter lock busy and every other thread waits for it.
+    executor = SingleThreadedExecutor()
     for node in nodes:
         executor.add_node(node)
     spinner = _Spinner(executor, stop)
@@ -57,7 +59,7 @@ def run(makers: Sequence[Callable[[], Node]], args: list[str] | None = None) -> 
 class _Spinner(threading.Thread):
     """Spins the executor; a failure stops the process instead of leaving it deaf."""
 
-    def __init__(self, executor: MultiThreadedExecutor, stop: threading.Event) -> None:
+    def __init__(self, executor: SingleThreadedExecutor, stop: threading.Event) -> None:
         super().__init__(name="executor", daemon=True)
         self._executor = executor
         self._stop_process = stop

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
-from rclpy.executors import MultiThreadedExecutor
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -64,19 +65,23 @@ def points(milliseconds: int, with_ring: bool = True, **changes: Any) -> PointCl
 class Drive:
     """The node, a peer that plays its sensors and listens to it, and an executor in a thread.
 
-    `send` returns when the node's callback has, so tests are deterministic without sleeping.
+    `send` returns when the node's callback has, so tests are deterministic without sleeping. The
+    node's own report each second, which would take the news from `status`, stays off unless asked.
     """
 
     FOCAL, WALL, T_CAMERA_LIDAR = FOCAL, WALL, T_CAMERA_LIDAR
     image, camera_info, points = map(staticmethod, (image, camera_info, points))
 
-    def __init__(self, context: Any, **parameters: Any) -> None:
+    def __init__(self, context: Any, reports: bool = False, **parameters: Any) -> None:
         start: dict[str, Any] = {"T_camera_lidar": T_CAMERA_LIDAR}
         for topic in ("image", "image/compressed", "camera_info", "points"):
             start[f"qos_overrides./{topic}.subscription.reliability"] = "reliable"
         start |= parameters
         overrides = [Parameter(name, value=value) for name, value in start.items()]
         self.node = DepthNode(context=context, parameter_overrides=overrides)
+        if not reports:
+            for timer in self.node.timers:
+                timer.cancel()
         self.peer = Node("peer", context=context)
         types = dict(INPUTS)
         if start.get("image_transport") == "compressed":
@@ -87,14 +92,16 @@ class Drive:
         self.sparse: list[Image] = []
         self.camera: list[CameraInfo] = []
         self.cloud: list[PointCloud2] = []
+        self.reports: list[DiagnosticArray] = []
         for topic, kind, seen in (
             ("depth/image", Image, self.depth),
             ("depth/sparse", Image, self.sparse),
             ("depth/camera_info", CameraInfo, self.camera),
             ("depth/points", PointCloud2, self.cloud),
+            ("/diagnostics", DiagnosticArray, self.reports),
         ):
             self.peer.create_subscription(kind, topic, seen.append, 50)
-        self.executor = MultiThreadedExecutor(num_threads=2, context=context)
+        self.executor = SingleThreadedExecutor(context=context)
         for node in (self.node, self.peer):
             self.executor.add_node(node)
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
@@ -152,8 +159,8 @@ def drive(ros_context: Any) -> Iterator[Callable[..., Drive]]:
     """Makes depth nodes with the given parameters."""
     drives: list[Drive] = []
 
-    def make(**parameters: Any) -> Drive:
-        drives.append(Drive(ros_context, **parameters))
+    def make(**arguments: Any) -> Drive:
+        drives.append(Drive(ros_context, **arguments))
         return drives[-1]
 
     yield make

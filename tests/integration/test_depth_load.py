@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_the_newest_image_wins_and_every_other_is_counted(drive):
 
 
 def test_services_are_answered_and_reports_come_while_the_node_is_flooded(drive):
-    d = drive()
+    d = drive(reports=True)
     d.send("camera_info", d.camera_info(0))
     client = d.peer.create_client(GetParameters, "depth/get_parameters")
     d.until(client.service_is_ready)
@@ -55,7 +56,9 @@ def test_services_are_answered_and_reports_come_while_the_node_is_flooded(drive)
         if len(futures) < 10 and all(future.done() for future in futures):
             futures.append(client.call_async(GetParameters.Request(names=["sync_slop"])))
 
-    flood(d, range(0, 200 * 100, 100), ask)
+    stamps = iter(range(0, 10**9, 100))
+    while len(d.reports) < 2:
+        flood(d, list(islice(stamps, 100)), ask)
     d.until(lambda: all(future.done() for future in futures))
     assert len(futures) > 1
     assert {future.result().values[0].double_value for future in futures} == {0.05}

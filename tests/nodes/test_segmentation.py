@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from builtin_interfaces.msg import Time
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
@@ -72,7 +72,7 @@ class Camera:
         self.peer.create_subscription(
             String, "segmentation/label_names", self.names.append, qos.latched()
         )
-        self.executor = MultiThreadedExecutor(num_threads=2, context=context)
+        self.executor = SingleThreadedExecutor(context=context)
         for node in (self.node, self.peer):
             self.executor.add_node(node)
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
