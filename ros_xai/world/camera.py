@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # optical axes (right, down, forward) in a body frame of x forward, y left, z up
 R_BODY_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-_SUBPIXELS = np.array([[-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]])
+_SUBPIXELS = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,17 @@ def render(
     instance[hit] = gather(surfaces, hits.face[hit], "instance")
     if smooth:
         edges = np.flatnonzero(_edges(surfaces, hits, height, width) | _steps(image, height, width))
+        parts = [_world_rays(camera, T_world_camera, shift, edges) for shift in _SUBPIXELS]
+        sub = Rays(
+            np.concatenate([p.origins for p in parts]),
+            np.concatenate([p.directions for p in parts]),
+            rays.per_pixel,
+        )
+        finer = radiance(surfaces, sub, cast(surfaces, sub.origins, sub.directions), light)
         total = image[edges]
-        for shift in _SUBPIXELS:
-            sub = _world_rays(camera, T_world_camera, (float(shift[0]), float(shift[1])), edges)
-            total = total + radiance(
-                surfaces, sub, cast(surfaces, sub.origins, sub.directions), light
-            )
-        image[edges] = total / (len(_SUBPIXELS) + 1)
+        for part in finer.reshape(len(parts), len(edges), 3):
+            total = total + part
+        image[edges] = total / (len(parts) + 1)
     shape = (height, width)
     return Frame(
         image.reshape(*shape, 3),

@@ -89,7 +89,7 @@ def gather(surfaces: list[Surface], face: NDArray[np.int32], name: str) -> NDArr
     result = np.empty((len(face), *parts[0].shape[1:]), parts[0].dtype)
     first = 0
     for values in parts:
-        here = (face >= first) & (face < first + len(values))
+        here = np.flatnonzero((face >= first) & (face < first + len(values)))
         result[here] = values[face[here] - first]
         first += len(values)
     return result

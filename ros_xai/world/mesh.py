@@ -88,9 +88,10 @@ class Mesh:
         matrix = np.asarray(T, np.float32)
         linear = matrix[:3, :3]
         turn = linear / np.float32(np.cbrt(np.linalg.det(linear)))
-        return replace(
-            self, corners=self.corners @ linear.T + matrix[:3, 3], normals=self.normals @ turn.T
-        )
+        corners = self.corners.reshape(-1, 3) @ linear.T + matrix[:3, 3]
+        normals = self.normals.reshape(-1, 3) @ turn.T
+        shape = self.corners.shape
+        return replace(self, corners=corners.reshape(shape), normals=normals.reshape(shape))
 
     def with_instance(self, instance: int, first_lamp: int = 0) -> Mesh:
         """Marked as one mover, its lamps numbered from ``first_lamp``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float32]
     Vector = NDArray[np.float64]
 
 STRIDE = 1.5  # metres per full gait cycle of a person of 1.75 m
@@ -62,9 +64,16 @@ class Figure:
         """The figure in its pose after ``distance`` metres."""
         bones = _riding(distance) if self.rides else _walking(distance / self.scale, moving)
         T = np.stack(bones).astype(np.float32)[self.bone]  # [F, 4, 4]
-        corners = np.einsum("fij,fcj->fci", T[:, :3, :3], self.mesh.corners) + T[:, None, :3, 3]
-        normals = np.einsum("fij,fcj->fci", T[:, :3, :3], self.mesh.normals)
+        corners = _turned(T, self.mesh.corners) + T[:, None, :3, 3]
+        normals = _turned(T, self.mesh.normals)
         return replace(self.mesh, corners=corners * np.float32(self.scale), normals=normals)
+
+
+def _turned(T: Floats, vectors: Floats) -> Floats:
+    """Vectors [F, 3, 3] by each face's T [F, 4, 4]; three times as fast as an einsum."""
+    x, y, z = (vectors[:, :, k, None] * T[:, None, :3, k] for k in range(3))
+    turned: Floats = x + y + z
+    return turned
 
 
 def figure(rng: Generator, height: float, rides: bool) -> Figure:
@@ -178,16 +187,28 @@ def _xyz(x: float, y: float, z: float) -> Vector:
 
 
 def _segment(a: Sequence[float] | Vector, b: Sequence[float] | Vector) -> Vector:
-    """Pose [4, 4] at a whose z axis reaches to b (its length the scale), x axis forward."""
-    start, axis = np.asarray(a, np.float64), np.asarray(b, np.float64) - a
-    length = float(np.linalg.norm(axis))
-    z = axis / length
-    ahead = np.array([1.0, 0, 0]) if abs(z[0]) < 0.95 else np.array([0, 0, 1.0])
-    x = ahead - (ahead @ z) * z
-    x /= np.linalg.norm(x)
-    T = np.eye(4)
-    T[:3, 0], T[:3, 1], T[:3, 2], T[:3, 3] = x, np.cross(z, x), axis, start
-    return T
+    """Pose [4, 4] at a whose z axis reaches to b (its length the scale), x axis forward.
+
+    In plain floats: thousands of bones a frame are too small for arrays.
+    """
+    (ax, ay, az), (bx, by, bz) = map(float, a), map(float, b)
+    dx, dy, dz = bx - ax, by - ay, bz - az
+    length = sqrt(dx * dx + dy * dy + dz * dz)
+    z0, z1, z2 = dx / length, dy / length, dz / length
+    if abs(z0) < 0.95:  # what is ahead, less its part along z
+        x0, x1, x2 = 1.0 - z0 * z0, -z0 * z1, -z0 * z2
+    else:
+        x0, x1, x2 = -z2 * z0, -z2 * z1, 1.0 - z2 * z2
+    size = sqrt(x0 * x0 + x1 * x1 + x2 * x2)
+    x0, x1, x2 = x0 / size, x1 / size, x2 / size
+    return np.array(
+        [
+            [x0, z1 * x2 - z2 * x1, dx, ax],
+            [x1, z2 * x0 - z0 * x2, dy, ay],
+            [x2, z0 * x1 - z1 * x0, dz, az],
+            [0, 0, 0, 1],
+        ]
+    )
 
 
 def _spun(centre: Vector, angle: float) -> Vector:

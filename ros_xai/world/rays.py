@@ -36,13 +36,10 @@ class Surface:
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
-        # Embree keeps pointers: the arrays and the geometry must live as long as the scene
-        self._vertices = np.ascontiguousarray(mesh.corners.reshape(-1, 3), np.float32)
-        self._indices = np.arange(len(self._vertices), dtype=np.int32).reshape(-1, 3)
         self.scene = EmbreeScene()
-        self._geometry = (
-            TriangleMesh(self.scene, self._vertices, self._indices) if len(mesh) else None
-        )
+        # the geometry must live as long as the scene
+        corners = np.ascontiguousarray(mesh.corners, np.float32)
+        self._geometry = TriangleMesh(self.scene, corners) if len(mesh) else None
         self.gradients = uv_gradients(mesh)
 
 
