@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ros_xai.explanation import estimators
 from ros_xai.explanation.designs import FROM_A, FROM_B, Seed, draw, points_at
+from ros_xai.explanation.estimators import total_order
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Array]
@@ -86,7 +87,7 @@ def sobol_indices(
     y = outputs.reshape(len(slots), designs)
     a, b, c = y[0], y[len(unmixed) - 1], y[len(unmixed) :]
     warn_if_constant(estimators.variance(a))
-    total = partial(estimators.total_order, estimator=estimator)
+    total = partial(total_order, estimator=estimator)
     main = total if "total" in order else estimators.first_order
     return SobolIndices(
         total=total(a, b, c) if "total" in order else None,
