@@ -7,6 +7,7 @@ else the machine does slows all of them alike.
 from __future__ import annotations
 
 import json
+import sys
 import time
 
 import numpy as np
@@ -64,3 +65,7 @@ def run(rounds: int = 100, threads: int = 2) -> None:
     results.write(
         "depth_engines", "ros_xai bench depth-engines", figures, rounds=rounds, threads=threads
     )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -248,3 +249,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "abs_rel at most 0.10": of(OURS, "unseen", "abs_rel") <= 0.10,
         },
     }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

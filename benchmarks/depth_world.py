@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -200,3 +201,7 @@ def _claims(table: dict[str, Any], arm: str) -> dict[str, bool]:
         "co-moving holes at least 3 times fewer than camera-only": 3 * holes
         <= of("posenet", "co_moving", "hole_rate"),
     }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
