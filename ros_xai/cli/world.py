@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,15 @@ def bag(
     camera: Annotated[str, typer.Option(help="Mounting and focal length: a or b.")] = "a",
     width: Annotated[int, typer.Option(help="Image width, pixels.")] = 640,
     height: Annotated[int, typer.Option(help="Image height, pixels.")] = 192,
+    distortion: Annotated[
+        tuple[float, float, float, float], typer.Option(help="Lens: k1 k2 p1 p2 of plumb_bob.")
+    ] = Camera.distortion,
     beams: Annotated[int, typer.Option(help="LiDAR beams from +2 to -24.8 degrees.")] = 64,
+    range_noise: Annotated[float, typer.Option(help="Deviation of LiDAR ranges, m.")] = Lidar.noise,
+    drop_out: Annotated[float, typer.Option(help="Share of returns lost.")] = Lidar.drop_out,
+    motion_distortion: Annotated[
+        bool, typer.Option(help="LiDAR points as a moving sensor gives them: not compensated.")
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
     """Drive through the town and record camera, LiDAR, TF, tracks, map and ground truth.
@@ -44,8 +53,14 @@ def bag(
     Example: ros_xai world bag demo.mcap --seed 3 --seconds 10 --domain dusk
     """
     _known(camera, CAMERAS, "--camera")
-    view = Camera(**{**vars(CAMERAS[camera]), "width": width, "height": height})
-    config = BagConfig(seed, seconds, network, domain, view, Lidar(hdl64(beams)))
+    view = replace(CAMERAS[camera], width=width, height=height, distortion=distortion)
+    lidar = Lidar(
+        hdl64(beams),
+        noise=range_noise,
+        drop_out=drop_out,
+        motion_distortion=motion_distortion,
+    )
+    config = BagConfig(seed, seconds, network, domain, view, lidar)
     with Progress() as progress:
         task = progress.add_task("frames", total=config.frames)
         try:

@@ -19,7 +19,7 @@ from ros_xai.world.domains import domain
 from ros_xai.world.drive import Drive, cached_drive
 from ros_xai.world.lidar import Lidar, Sweep
 from ros_xai.world.raster import rasterise
-from ros_xai.world.traffic import STEP
+from ros_xai.world.traffic import BRAKE, LEFT, LIGHT_STATES, RIGHT, STEP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 _EPOCH_NS = 1_700_000_000_000_000_000  # any fixed date: stamps must not depend on the clock
 _MAP_CELL = 0.25
 _FUTURE = 12  # half-second steps
+_RED, _AMBER, _GREEN = (1.0, 0.1, 0.1, 1.0), (1.0, 0.7, 0.0, 1.0), (0.1, 0.9, 0.4, 1.0)
+_OFF = ("off", (0.3, 0.3, 0.3, 1.0))
+_SIGNALS = {  # SUMO's letter -> state, colour
+    "r": ("red", _RED),
+    "u": ("red-yellow", _AMBER),
+    **dict.fromkeys("yY", ("yellow", _AMBER)),
+    **dict.fromkeys("gG", ("green", _GREEN)),
+    **dict.fromkeys("oO", _OFF),
+}
+_LAMPS = (("brake", BRAKE, _RED), ("left", LEFT, _AMBER), ("right", RIGHT, _AMBER))
 
 
 @dataclass(frozen=True)
@@ -125,7 +135,13 @@ def _write_step(bag: BagWriter, config: BagConfig, run: Drive, step: int, s: _Se
     stamp, camera = _stamp(step), config.camera
     height, width = s.depth.shape
     bag.camera_info(
-        "/camera/camera_info", stamp, "camera_optical", camera.intrinsics, width, height
+        "/camera/camera_info",
+        stamp,
+        "camera_optical",
+        camera.intrinsics,
+        width,
+        height,
+        distortion=camera.distortion,
     )
     bag.image("/camera/image", stamp, "camera_optical", s.image, "rgb8")
     bag.points(
@@ -146,6 +162,7 @@ def _write_step(bag: BagWriter, config: BagConfig, run: Drive, step: int, s: _Se
     bag.odometry("/gt/odometry", stamp, "map", "base_link", run.T_world_base[step], linear, angular)
     bag.markers("/tracks", stamp, "map", markers(run, step))
     bag.points("/gt/future", stamp, "map", **future(run, step))
+    bag.markers("/gt/lights", stamp, "map", lights(run, step))
 
 
 def body_motion(run: Drive, step: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -171,6 +188,29 @@ def markers(run: Drive, step: int) -> list[Marker]:
         T = pose(rotation_z(float(traffic.yaw[step, a])), (x, y, z))
         boxes.append(Marker(int(a), traffic.category[a], T, (length, width, height)))
     return boxes
+
+
+def lights(run: Drive, step: int) -> list[Marker]:
+    """What shines within 80 m, as small boxes above its place, coloured; `text` is the state.
+
+    ns signal: a traffic light's head over its stop line, id as in the map's signals, text red,
+    red-yellow, yellow, green or off. ns brake, left, right: a lamp of the agent of that id.
+    """
+    traffic = run.scene.traffic
+    ego, size = traffic.xy[step, 0].astype(np.float64), (0.3, 0.3, 0.3)
+    found = []
+    for k, signal in enumerate(traffic.road_map.signals):
+        x, y = (float(v) for v in traffic.road_map.lanes[signal.lane].shape[-1])
+        if np.hypot(x - ego[0], y - ego[1]) < 80.0:
+            text, color = _SIGNALS[LIGHT_STATES[traffic.lights[step, k]]]
+            found.append(Marker(k, "signal", pose(np.eye(3), (x, y, 4.0)), size, text, color))
+    for box in markers(run, step):
+        T = box.T @ pose(np.eye(3), (-box.size[0] / 2, 0.0, box.size[2] / 2 + 0.3))
+        bits = traffic.signals[step, box.id]
+        for name, bit, color in _LAMPS:
+            if bits & bit:
+                found.append(Marker(box.id, name, T, size, "on", color))
+    return found
 
 
 def future(run: Drive, step: int) -> dict[str, NDArray[np.generic]]:

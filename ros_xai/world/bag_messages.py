@@ -106,16 +106,28 @@ def compressed(stamp_ns: int, frame: str, data: bytes, format: str) -> Any:
     )
 
 
-def camera_info(stamp_ns: int, frame: str, intrinsics: ArrayLike, width: int, height: int) -> Any:
-    """sensor_msgs/CameraInfo of a rectified camera with intrinsics [3,3] in pixels."""
+def camera_info(
+    stamp_ns: int,
+    frame: str,
+    intrinsics: ArrayLike,
+    width: int,
+    height: int,
+    distortion: Sequence[float] = (),
+) -> Any:
+    """sensor_msgs/CameraInfo of a camera with intrinsics [3,3] in pixels.
+
+    distortion: k1, k2, p1, p2[, k3] of plumb_bob; none: the camera is rectified.
+    """
     K = np.asarray(intrinsics, dtype=np.float64)
+    d = np.zeros(5)
+    d[: len(distortion)] = distortion
     return new(
         "sensor_msgs/CameraInfo",
         header=header(stamp_ns, frame),
         height=height,
         width=width,
         distortion_model="plumb_bob",
-        d=np.zeros(5),
+        d=d,
         k=K.reshape(9),
         r=np.eye(3).reshape(9),
         p=np.hstack([K, np.zeros((3, 1))]).reshape(12),

@@ -109,9 +109,10 @@ class BagWriter:
         width: int,
         height: int,
         log_ns: int | None = None,
+        distortion: Sequence[float] = (),
     ) -> None:
-        """A rectified camera with intrinsics [3,3] in pixels."""
-        info = bag_messages.camera_info(stamp_ns, frame, intrinsics, width, height)
+        """A camera with intrinsics [3,3] in pixels; rectified unless `distortion` is given."""
+        info = bag_messages.camera_info(stamp_ns, frame, intrinsics, width, height, distortion)
         self.message(topic, stamp_ns, info, log_ns)
 
     def points(

@@ -12,10 +12,11 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from ros_xai.core.geometry import yaw
-from ros_xai.world.bag import BagConfig, body_motion, future, markers, write_bag
+from ros_xai.world.bag import BagConfig, body_motion, future, lights, markers, write_bag
 from ros_xai.world.camera import Camera
 from ros_xai.world.drive import Drive
 from ros_xai.world.lidar import Lidar, hdl64
+from ros_xai.world.traffic import BRAKE, LIGHT_STATES
 
 CONFIG = BagConfig(
     seed=4,
@@ -33,6 +34,7 @@ EACH_FRAME = {
     "/gt/instances",
     "/gt/odometry",
     "/gt/future",
+    "/gt/lights",
     "/odometry",
     "/tf",
     "/tracks",
@@ -113,6 +115,17 @@ def test_same_config_same_bytes_with_any_number_of_processes(path: Path, tmp_pat
     assert len(digests) == 1
 
 
+def test_a_lens_is_told_by_its_camera_info(tmp_path: Path) -> None:
+    bent = replace(CONFIG, seconds=0.1, camera=replace(CONFIG.camera, distortion=(-0.3, 0.1, 0, 0)))
+    with AnyReader([write_bag(bent, tmp_path / "bent.mcap", jobs=1)]) as reader:
+        chosen = [c for c in reader.connections if c.topic == "/camera/camera_info"]
+        [(connection, _, raw)] = reader.messages(chosen)
+        info = reader.deserialize(raw, connection.msgtype)
+    assert info.distortion_model == "plumb_bob"
+    assert info.d.tolist() == [-0.3, 0.1, 0.0, 0.0, 0.0]
+    assert info.k.tolist() == bent.camera.intrinsics.ravel().tolist()
+
+
 def test_an_unknown_domain_stops_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'snow'"):
         write_bag(replace(CONFIG, domain="snow"), tmp_path / "none.mcap", jobs=1)
@@ -141,3 +154,20 @@ def test_body_motion_is_forwards_and_turns_with_the_heading(small_drive: Drive) 
     assert abs(linear[1]) < 0.2 * moved + 0.05
     turn = yaw(small_drive.T_world_base[step + 1]) - yaw(small_drive.T_world_base[step - 1])
     assert angular[2] == pytest.approx(turn / 0.2, abs=1e-6)
+
+
+def test_lights_are_those_of_the_traffic(small_drive: Drive) -> None:
+    traffic = small_drive.scene.traffic
+    letters = {"red": "r", "red-yellow": "u", "yellow": "yY", "green": "gG", "off": "oO"}
+    seen: set[str] = set()
+    for step in range(0, small_drive.steps, 5):
+        found = lights(small_drive, step)
+        for head in (m for m in found if m.ns == "signal"):
+            assert LIGHT_STATES[traffic.lights[step, head.id]] in letters[head.text]
+            lane = traffic.road_map.lanes[traffic.road_map.signals[head.id].lane]
+            assert np.allclose(head.T[:2, 3], lane.shape[-1])
+        braking = {m.id for m in found if m.ns == "brake"}
+        near = {m.id for m in markers(small_drive, step)}
+        assert braking == near & set(np.flatnonzero(traffic.signals[step] & BRAKE).tolist())
+        seen |= {m.ns for m in found} | {m.text for m in found}
+    assert {"signal", "brake", "red", "green"} <= seen
