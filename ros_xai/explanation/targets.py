@@ -149,6 +149,25 @@ class EndPointShift:
 
 
 @dataclass(frozen=True)
+class EndPointAgreement:
+    """exp(-shift / scale) in (0, 1]: 1 where the most likely end point is the reference.
+
+    What deletion and insertion score. scale (m): the distance from which a forecast counts as
+    missed in the usual miss rate. Outputs and reference as `EndPointShift`.
+    """
+
+    reference: tuple[float, float]
+    scale: float = 2.0
+
+    @property
+    def name(self) -> str:
+        return "agreement of the forecast end point"
+
+    def __call__(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        return (-EndPointShift(self.reference)(outputs) / self.scale).exp()
+
+
+@dataclass(frozen=True)
 class LateralOffset:
     """Signed offset (m, left positive) of the most likely end point from a line.
 

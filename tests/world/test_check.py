@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 
 from ros_xai.cli import world as command
 from ros_xai.world import check
-from ros_xai.world.camera import Camera
+from ros_xai.world.bag import BagConfig
+from ros_xai.world.camera import CAMERAS, Camera
 from ros_xai.world.domains import Domain
 from ros_xai.world.drive import Drive
 from ros_xai.world.mesh import CAR, CLASSES
@@ -92,3 +94,24 @@ def test_the_contact_sheet_shows_domains_and_truths(small_drive: Drive) -> None:
     panels = sheet.reshape(4, 32, 3, 64, 3).swapaxes(1, 2).reshape(12, -1)
     assert len({panel.tobytes() for panel in panels}) == 12
     assert len(np.unique(PALETTE, axis=0)) == len(CLASSES)
+
+
+def test_a_bags_sensors_are_those_of_the_options(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = []
+
+    def record(config: BagConfig, out: Path, *_: object) -> None:
+        told.append(config)
+        out.write_bytes(b"")
+
+    monkeypatch.setattr(command, "write_bag", record)
+    options = "--distortion -0.3 0.1 0 0.01 --motion-distortion --range-noise 0.05 --drop-out 0.2"
+    arguments = ["bag", str(tmp_path / "x.mcap"), "--camera", "b", *options.split()]
+    result = CliRunner().invoke(command.app, arguments)
+    assert result.exit_code == 0, result.output
+    [config] = told
+    assert config.camera.distortion == (-0.3, 0.1, 0.0, 0.01)
+    assert config.camera.focal == CAMERAS["b"].focal
+    lidar = config.lidar
+    assert (lidar.motion_distortion, lidar.noise, lidar.drop_out) == (True, 0.05, 0.2)
