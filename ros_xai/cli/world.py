@@ -144,7 +144,7 @@ def check(
     """Measure what the world promises; ends with 1 when a promise is broken.
 
     \b
-    Example: ros_xai world check --seed 3 --network curves
+    Example: ros_xai world check --seed 4 --network curves
     """
     try:
         found = measure(drive(seed, seconds, network), Camera(), preset(domain))
