@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,13 @@ class OpenVinoEngine:
     """Compiles a serialised ONNX model for each set of input shapes it meets (the last is kept).
 
     Static shapes are markedly faster than dynamic ones. ``threads`` 0 lets OpenVINO choose.
+    ``precision`` bf16 is twice as fast where the CPU knows it, and f32 where it does not: two
+    digits, enough for means over a region and not for depth.
     """
 
-    def __init__(self, model: bytes, threads: int = 0) -> None:
+    def __init__(
+        self, model: bytes, threads: int = 0, precision: Literal["f32", "bf16"] = "f32"
+    ) -> None:
         try:
             import openvino
         except ImportError as error:
@@ -25,8 +29,8 @@ class OpenVinoEngine:
         self.core = openvino.Core()
         self.core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads} if threads else {})
         self.core.set_property("CPU", {"PERFORMANCE_HINT": "LATENCY"})
-        # The default lets some CPUs compute in bfloat16: two digits are not enough for depth.
-        self.core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        # OpenVINO's own default differs from CPU to CPU.
+        self.core.set_property("CPU", {"INFERENCE_PRECISION_HINT": precision})
         self.model = self.core.read_model(model=model, weights=b"")
         self.inputs = tuple(port.get_any_name() for port in self.model.inputs)
         self.outputs = tuple(port.get_any_name() for port in self.model.outputs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -146,10 +147,16 @@ def classes_by_image(
     return BlackBox(inputs, fixed_batch(predict, batch_size), Blend(mean_colour), mean_colour)
 
 
-def logits_engine(network: SegmentationNetwork, engine: str, threads: int = 0) -> Engine:
+def logits_engine(
+    network: SegmentationNetwork,
+    engine: str,
+    threads: int = 0,
+    precision: Literal["f32", "bf16"] = "bf16",
+) -> Engine:
     """The network up to its logits at stride 4: a node's answer is their upsampled argmax.
 
-    Means over a region need no upsampling, and argmax would hide how sure the network is.
+    Means over a region need no upsampling, and argmax would hide how sure the network is. Nor do
+    they need more than bfloat16, which openvino computes in where the CPU can.
     """
     logits = _Logits(network).eval()
     if engine == "torch":
@@ -169,7 +176,7 @@ def logits_engine(network: SegmentationNetwork, engine: str, threads: int = 0) -
             opset_version=17,
             dynamo=False,
         )
-    return OpenVinoEngine(buffer.getvalue(), threads)
+    return OpenVinoEngine(buffer.getvalue(), threads, precision)
 
 
 class _Logits(torch.nn.Module):

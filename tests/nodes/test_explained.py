@@ -74,12 +74,26 @@ def test_logits_of_a_batch_are_the_networks(engine: str, scene) -> None:
         pytest.importorskip("openvino", reason="openvino is not installed")
     network = bright_or_dark()
     box = explained.classes_by_image(
-        explained.logits_engine(network, engine, 1), scene[0], HEIGHT * WIDTH, BATCH
+        explained.logits_engine(network, engine, 1, "f32"), scene[0], HEIGHT * WIDTH, BATCH
     )
     inputs = np.stack([box.inputs, box.inputs[:, ::-1], box.inputs * 0.5])
     with torch.no_grad():
         expected = network.layers(torch.from_numpy(inputs))["logits"].numpy()
     np.testing.assert_allclose(box.predict(inputs), expected, atol=1e-3)
+
+
+def test_the_fast_precision_gives_two_digits(scene) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    network = bright_or_dark()
+    fast, exact = (
+        explained.classes_by_image(
+            explained.logits_engine(network, "openvino", 1, precision), scene[0], 8192, BATCH
+        )
+        for precision in ("bf16", "f32")
+    )
+    expected = exact.predict(exact.inputs[None])
+    error = np.abs(fast.predict(fast.inputs[None]) - expected).max()
+    assert error < 0.03 * np.abs(expected).max()
 
 
 def test_a_class_is_asked_about_where_it_is_the_answer(scene) -> None:
