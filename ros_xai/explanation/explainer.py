@@ -53,9 +53,9 @@ class SobolExplainer:
     grid: cells (rows, columns); choose them nearly square, as (4, 8) for an image twice as wide as
     high. designs: N; `explain` costs N (d + 1) forwards for d cells, N (d + 2) with `first_order`.
     batch_size: the most inputs that ever exist at once.
-    masks: "uniform" in [0, 1] (the paper), or "binary", where a cell is hidden or kept as in the
-    metrics of faithfulness and C_i flips cell i of A, so that no forward is spent on an unchanged
-    cell.
+    masks: "binary", where a cell is hidden or kept as in the metrics of faithfulness and C_i flips
+    cell i of A, so that no forward is spent on an unchanged cell; or "uniform" in [0, 1] (the
+    paper), which `first_order` needs.
     The same seed gives every image the same masks, so that attributions can be compared.
     """
 
@@ -66,7 +66,7 @@ class SobolExplainer:
     batch_size: int = 32
     estimator: str = "jansen"
     sampler: str = "sobol"
-    masks: Literal["uniform", "binary"] = "uniform"
+    masks: Literal["uniform", "binary"] = "binary"
     first_order: bool = False
     seed: int = 0
 

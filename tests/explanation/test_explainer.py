@@ -29,7 +29,13 @@ def linear(images: np.ndarray) -> np.ndarray:
 
 
 def explainer(predict=linear, **changes) -> SobolExplainer:
-    settings = {"grid": GRID, "designs": 64, "perturbation": NEAREST, "batch_size": 50}
+    settings = {
+        "grid": GRID,
+        "designs": 64,
+        "perturbation": NEAREST,
+        "batch_size": 50,
+        "masks": "uniform",
+    }
     return SobolExplainer(predict, **(settings | changes))
 
 
