@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
@@ -19,13 +20,18 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from ros_xai.data.segmentation import CAMVID
 from ros_xai.nodes.budget import Budget
 from ros_xai.nodes.depth import DepthNode
 from ros_xai.nodes.explanation import ExplanationNode
 from ros_xai.nodes.explanation_config import ExplanationConfig
+from ros_xai.nodes.segmentation import SegmentationNode
 from ros_xai.ros import images, pointclouds
 from ros_xai.ros.errors import MessageError
 from ros_xai.ros.parameters import markdown_table
+from ros_xai.segmentation.bundle import save_bundle
+from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
+from ros_xai.segmentation.segmenter import Segmenter
 
 ROOT = Path(__file__).parents[2]
 HEIGHT, WIDTH = 64, 128
@@ -87,7 +93,8 @@ class Scene:
             self.executor.add_node(node)
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
-        self.until(lambda: all(s.get_subscription_count() for s in self.senders.values()))
+        heard = ["image"] if parameters.get("task") == "segmentation" else list(INPUTS)
+        self.until(lambda: all(self.senders[topic].get_subscription_count() for topic in heard))
         self.until(lambda: self.node._faithfulness.get_subscription_count() == 1)
 
     def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
@@ -244,6 +251,45 @@ def test_depth_answers_as_if_nobody_explained_it(scenes, ros_context) -> None:
     without_explanation = answers(explained, depth, second=2, asking=False)
     assert set(with_explanation) == {ms * 10**6 for ms in frames}
     assert with_explanation == without_explanation
+
+
+def test_classes_are_explained_and_segmented_as_before(scenes, ros_context, tmp_path) -> None:
+    torch.manual_seed(0)
+    shape = NetworkConfig(classes=len(CAMVID), widths=(4, 4, 8, 8), decoder=8)
+    weights = save_bundle(tmp_path / "tiny.safetensors", SegmentationNetwork(shape), CAMVID, {})
+    expected = {ms: Segmenter.load(weights)(images.to_rgb(image(ms))).labels for ms in (100, 200)}
+    seen = CAMVID.names[int(np.bincount(expected[100].ravel()).argmax())]
+    settings = {
+        "weights": str(weights),
+        "qos_overrides./image.subscription.reliability": "reliable",
+    }
+    overrides = [Parameter(name, value=value) for name, value in settings.items()]
+    segmentation = SegmentationNode(context=ros_context, parameter_overrides=overrides)
+    scene = scenes(
+        segmentation, task="segmentation", weights=str(weights), target=seen, region=[0, 0, 128, 64]
+    )
+    answers: dict[int, np.ndarray] = {}
+    scene.peer.create_subscription(
+        Image,
+        "segmentation/labels",
+        lambda m: answers.update({m.header.stamp.nanosec // 10**6: images.to_array(m)}),
+        10,
+    )
+    scene.until(lambda: segmentation._labels.get_subscription_count() == 1)
+    scene.until(lambda: scene.senders["image"].get_subscription_count() == 2)
+    for milliseconds in expected:
+        scene.send("image", image(milliseconds))
+        scene.until(lambda: milliseconds in answers)  # noqa: B023
+    for milliseconds, labels in expected.items():
+        np.testing.assert_array_equal(answers[milliseconds], labels)
+    scene.until(lambda: scene.reports)
+    figures = {pair.key: pair.value for pair in scene.reports[0].status[0].values}
+    assert figures["target"].startswith(f"mean logit of class {CAMVID.names.index(seen)} over")
+    assert images.to_array(scene.heatmaps[-1]).shape == (HEIGHT, WIDTH)
+    scene.until(lambda: scene.node.pending() == 0)
+    assert scene.node.set_parameters([Parameter("target", value="unicorn")])[0].successful
+    scene.send("image", image(300))
+    scene.until(lambda: scene.node.drops["answer.target"] == 1)
 
 
 def test_the_budget_rests_in_proportion(monkeypatch) -> None:
