@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -57,7 +58,10 @@ def explain(
     grid: Annotated[str, typer.Option(help="Cells, rows x columns.")] = "8x8",
     designs: Annotated[int, typer.Option(min=2, help="Sobol designs, a power of two.")] = 32,
     weights: Annotated[Path | None, typer.Option(help="Not the shipped network.")] = None,
-    engine: Annotated[Engine, typer.Option(help="What runs the network.")] = "torch",
+    engine: Annotated[
+        Engine | None,
+        typer.Option(help="What runs the network; by default openvino where it is installed."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("out/explain"),
     seed: Annotated[int, typer.Option(help="Seed of the masks.")] = 0,
 ) -> None:
@@ -84,7 +88,8 @@ def explain(
             )
         else:
             rgb = questions.read_rgb(image)
-            asked = Asked(rgb, questions.region_of(region, *rgb.shape[:2]), weights, engine)
+            runner = engine or ("openvino" if find_spec("openvino") else "torch")
+            asked = Asked(rgb, questions.region_of(region, *rgb.shape[:2]), weights, runner)
             if task == "depth":
                 masked = _one_of(by, "image", "lidar")
                 question = questions.about_depth(asked, masked, intrinsics, sparse)
