@@ -67,12 +67,10 @@ def depth_questions(folder: Path) -> Iterator[tuple[str, str, Question]]:
 
 
 def class_questions(
-    folder: Path, threads: int = 1, precision: Literal["f32", "bf16"] = "bf16"
+    folder: Path, weights: Path, threads: int = 1, precision: Literal["f32", "bf16"] = "bf16"
 ) -> Iterator[tuple[str, str, Question]]:
     """Why pixels are a car, on the first six of every tenth CamVid frame that show one."""
-    if not SHIPPED.is_file():
-        return
-    bundle = load_bundle(SHIPPED)
+    bundle = load_bundle(weights)
     engine = explained.logits_engine(bundle.network, "openvino", threads, precision)
     car = bundle.classes.names.index("car")
     asked = 0
@@ -115,7 +113,7 @@ def faithfulness(question: Question, grid: tuple[int, int]) -> dict[str, dict[st
     return figures
 
 
-def speed(folder: Path, rounds: int = 5) -> dict[str, Any]:
+def speed(folder: Path, weights: Path, rounds: int = 5) -> dict[str, Any]:
     """Wall seconds on all cores, medians over rounds in which all ways take turns.
 
     Of an 8 x 8 explanation of 32 designs in batches; of the same with settled cells left out; to
@@ -123,12 +121,12 @@ def speed(folder: Path, rounds: int = 5) -> dict[str, Any]:
     """
     cores = os.cpu_count() or 1
     torch.set_num_threads(cores)
-    _, name, question = next(class_questions(folder, cores))
+    _, name, question = next(class_questions(folder, weights, cores))
     box, target = question.box, question.target
     explainer = SobolExplainer(box.predict, CLASS_GRID, 32, box.perturbation, BATCH, masks="binary")
     image = np.ascontiguousarray(box.inputs.transpose(1, 2, 0) * 255).astype(np.uint8)
-    single = explained.logits_engine(load_bundle(SHIPPED).network, "openvino", cores)
-    plain = load_bundle(SHIPPED).network
+    single = explained.logits_engine(load_bundle(weights).network, "openvino", cores)
+    plain = load_bundle(weights).network
     single({"image": box.inputs[None]})  # compiles, as does the explainer's below
     attribution = explainer.explain(box.inputs, target)
     plan = Refinement(every=130, max_forwards=attribution.forwards)
@@ -157,7 +155,7 @@ def speed(folder: Path, rounds: int = 5) -> dict[str, Any]:
         "forwards": attribution.forwards,
         "forwards_settled": last.forwards,
         "seconds": {part: round(each, 3) for part, each in found.items()},
-        **precision(question, folder),
+        **precision(question, folder, weights),
     }
 
 
@@ -186,9 +184,9 @@ def loop(question: Question, network: Callable[[NDArray[np.float32]], torch.Tens
             question.target(network(np.ascontiguousarray(mixed)))
 
 
-def precision(question: Question, folder: Path) -> dict[str, float]:
+def precision(question: Question, folder: Path, weights: Path) -> dict[str, float]:
     """Rank correlation of the cells' indices in bfloat16 with those in float32."""
-    *_, exact = next(class_questions(folder, os.cpu_count() or 1, "f32"))
+    *_, exact = next(class_questions(folder, weights, os.cpu_count() or 1, "f32"))
     maps = []
     for box in (question.box, exact.box):
         sobol = SobolExplainer(box.predict, CLASS_GRID, DESIGNS, box.perturbation, BATCH)
@@ -200,24 +198,38 @@ def main(argv: list[str] | None = None) -> None:
     """Runs what is not finished yet, prints one JSON line per frame, writes the summary."""
     parser = argparse.ArgumentParser(prog="ros_xai bench sobol-driving", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one question; nothing is written")
+    parser.add_argument("--weights", type=Path, default=SHIPPED, help="of the segmenter")
+    parser.add_argument(
+        "--only", choices=("all", "faithfulness", "speed"), default="all", help="what to run now"
+    )
     arguments = parser.parse_args(argv)
+    folder, weights = Path(os.environ["ROS_XAI_DATA"]), arguments.weights
+    digest = load_bundle(weights).digest[:12] if weights.is_file() else None
+    done = Finished("sobol-driving", (SETTINGS, digest))
+    parts = {"depth": (depth_questions(folder), DEPTH_GRID)}
+    figures: dict[str, Any] = {}
+    if digest is not None:
+        parts["segmentation"] = (class_questions(folder, weights), CLASS_GRID)
+        if arguments.only != "faithfulness" and not arguments.quick:
+            compute = partial(named, partial(speed, folder, weights))
+            figures["speed"] = done.get({"part": "speed"}, compute)["figures"]
+    if arguments.only == "speed":
+        return
     torch.set_num_threads(1)
-    folder = Path(os.environ["ROS_XAI_DATA"])
-    done = Finished("sobol-driving", SETTINGS)
     rows: dict[str, list[Any]] = {}
-    for questions, grid in ((depth_questions, DEPTH_GRID), (class_questions, CLASS_GRID)):
-        for part, frame, question in questions(folder):
+    for questions, grid in parts.values():
+        for part, frame, question in questions:
             compute = partial(named, partial(faithfulness, question, grid))
             result = done.get({"part": part, "frame": frame}, compute)
             rows.setdefault(part, []).append(result["figures"])
             if arguments.quick:
                 return
-    figures: dict[str, Any] = {part: summary(images) for part, images in rows.items()}
-    if SHIPPED.is_file():
-        compute = partial(named, partial(speed, folder))
-        figures["speed"] = done.get({"part": "speed"}, compute)["figures"]
+    figures |= {part: summary(images) for part, images in rows.items()}
     frames = {part: len(images) for part, images in rows.items()}
-    write("sobol_driving", "ros_xai bench sobol-driving", figures, frames=frames)
+    if arguments.only == "all":
+        given = "" if weights == SHIPPED else f" --weights {weights.name}"
+        command = f"ros_xai bench sobol-driving{given}"
+        write("sobol_driving", command, figures, frames=frames, segmenter=digest)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from ros_xai.cli.explain_questions import BATCH, Asked, Engine
 from ros_xai.explanation import metrics
 from ros_xai.explanation.attribution import Attribution, overlay
 from ros_xai.explanation.baselines import Occlusion, RandomCells, Rise
-from ros_xai.explanation.explainer import SobolExplainer
+from ros_xai.explanation.explainer import Refinement, SobolExplainer
 from ros_xai.nodes.explained import Question
 from ros_xai.segmentation.bundle import BundleError
 
@@ -56,7 +56,7 @@ def explain(
     ] = None,
     method: Annotated[Method, typer.Option(help="How to explain.")] = "sobol",
     grid: Annotated[str, typer.Option(help="Cells, rows x columns.")] = "8x8",
-    designs: Annotated[int, typer.Option(min=2, help="Sobol designs, a power of two.")] = 32,
+    designs: Annotated[int, typer.Option(min=2, help="Most Sobol designs, a power of two.")] = 32,
     weights: Annotated[Path | None, typer.Option(help="Not the shipped network.")] = None,
     engine: Annotated[
         Engine | None,
@@ -138,7 +138,9 @@ def _attribution(
     box = question.box
     if method == "sobol":
         explainer = SobolExplainer(box.predict, grid, designs, box.perturbation, BATCH, seed=seed)
-        attribution = explainer.explain(box.inputs, question.target)
+        forwards = designs * (explainer.cells + 1)
+        plan = Refinement(every=forwards, max_forwards=forwards)  # less where cells settle earlier
+        *_, attribution = explainer.refine(box.inputs, question.target, plan)
         return attribution if question.either_way else attribution.signed()
     if method == "rise":
         masks = designs * (grid[0] * grid[1] + 1)  # as many forwards as Sobol has
