@@ -16,15 +16,18 @@ from ros_xai.ros.errors import MessageError
 Predict = Callable[[NDArray[np.float32]], Any]
 
 
-def be_nice(niceness: int) -> None:
+def be_nice(niceness: int, idle: bool) -> None:
     """Gives the calling thread at least that niceness, which threads it starts inherit.
 
-    On Linux niceness is a thread's own; elsewhere it would be the whole process's.
+    idle: it runs only while no other thread wants its core, and is put aside at once when one does;
+    a nice thread keeps the core until its slice of some milliseconds is over.
+    On Linux both are a thread's own; elsewhere they would be the whole process's.
     """
     if os.uname().sysname == "Linux":
         thread = threading.get_native_id()
         present = os.getpriority(os.PRIO_PROCESS, thread)
         os.setpriority(os.PRIO_PROCESS, thread, max(present, niceness))
+        os.sched_setscheduler(thread, os.SCHED_IDLE if idle else os.SCHED_OTHER, os.sched_param(0))
 
 
 class Budget:

@@ -140,7 +140,7 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, ExplanationInputs]):
         """Explains one answer: refines within the budget, publishing, then tests the last map."""
         config = self.config
         assert self._ask is not None  # the worker runs between load and unload only
-        be_nice(config.niceness)
+        be_nice(config.niceness, config.idle)
         spent = Budget(config.ms_per_second, lambda: self._active)
         with frame.stages("preprocess"):
             question = self._ask(frame.payload, config)

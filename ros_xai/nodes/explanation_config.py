@@ -31,6 +31,9 @@ class ExplanationConfig(NodeConfig):
     niceness: int = parameter(
         10, "niceness of the working thread, so that other nodes come first", bounds=(0, 19)
     )
+    idle: bool = parameter(
+        True, "work only while no other thread wants the core; on a full machine next to never"
+    )
     on_request: bool = parameter(
         False, "explain only after a call of ~/explain; else whenever the last one is done"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from ros_xai.data.segmentation import CAMVID
-from ros_xai.nodes.budget import Budget
+from ros_xai.nodes.budget import Budget, be_nice
 from ros_xai.nodes.depth import DepthNode
 from ros_xai.nodes.explanation import ExplanationNode
 from ros_xai.nodes.explanation_config import ExplanationConfig
@@ -38,7 +39,7 @@ HEIGHT, WIDTH = 64, 128
 INPUTS = {"image": Image, "depth/camera_info": CameraInfo, "depth/sparse": Image}
 WALL = np.stack([np.linspace(-4, 4, 99), np.full(99, 0.5), np.full(99, 8.0)], 1).astype(np.float32)
 QUICK = {"rows": 2, "columns": 4, "publish_every": 20, "budget_ms": 1e5, "by": "lidar",
-         "ms_per_second": 1000.0, "region": [8, 24, 40, 56]}  # fmt: skip
+         "ms_per_second": 1000.0, "region": [8, 24, 40, 56], "idle": False}  # fmt: skip
 
 
 def header(milliseconds: int) -> Header:
@@ -325,3 +326,30 @@ def test_the_page_lists_the_parameters_as_they_are() -> None:
         'python -c "from ros_xai.nodes.explanation_config import *; '
         'from ros_xai.ros.parameters import *; print(markdown_table(ExplanationConfig))"'
     )
+
+
+@pytest.mark.skipif(os.uname().sysname != "Linux", reason="elsewhere a thread has no policy")
+def test_the_working_thread_gives_way_to_others() -> None:
+    """Policy and niceness of the thread that asks, and of one that it starts; no other's."""
+
+    def priorities() -> tuple[int, int]:
+        thread = threading.get_native_id()
+        return os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)
+
+    found: list[tuple[int, int]] = []
+
+    def work(idle: bool) -> None:
+        be_nice(7, idle)
+        found.append(priorities())
+        inner = threading.Thread(target=lambda: found.append(priorities()))
+        inner.start()
+        inner.join()
+
+    before = priorities()
+    for idle in (True, False):
+        worker = threading.Thread(target=work, args=(idle,))
+        worker.start()
+        worker.join()
+    nice = max(7, before[1])
+    assert found == 2 * [(os.SCHED_IDLE, nice)] + 2 * [(os.SCHED_OTHER, nice)]
+    assert priorities() == before
