@@ -24,8 +24,9 @@ from benchmarks import results
 from benchmarks.driving_renders import camvid, camvid_available
 from benchmarks.seeded import Finished, interval
 from ros_xai.data.segmentation import CAMVID, IGNORE, WorldSequences, resized_samples
-from ros_xai.segmentation.bundle import load_bundle
+from ros_xai.segmentation.bundle import load_bundle, save_bundle
 from ros_xai.segmentation.metrics import confusion, iou, mean_iou, pixel_accuracy
+from ros_xai.segmentation.network import SegmentationNetwork
 from ros_xai.segmentation.segmenter import SHIPPED
 from ros_xai.training.loop import LoopConfig
 from ros_xai.training.segmentation import Augmentation, Labelled, score
@@ -98,13 +99,16 @@ def figures_of(matrix: Confusion) -> dict[str, Any]:
     }
 
 
-def trained(seed: int) -> dict[str, Any]:
-    """A network of this seed, trained on the renders and scored on CamVid."""
+def trained(seed: int) -> SegmentationNetwork:
+    """A network of this seed, trained on the renders."""
     recipe = replace(CONFIG.recipe, loop=replace(CONFIG.recipe.loop, seed=seed))
     with tempfile.TemporaryDirectory() as folder:
-        network = start(len(CAMVID), None, seed)
-        network = supervised(network, rendered(), recipe, Path(folder))
-    return figures_of(score(network, validation()))
+        return supervised(start(len(CAMVID), None, seed), rendered(), recipe, Path(folder))
+
+
+def scored(seed: int) -> dict[str, Any]:
+    """Figures of the network of this seed on CamVid."""
+    return figures_of(score(trained(seed), validation()))
 
 
 def constant(of: str) -> dict[str, Any]:
@@ -126,7 +130,7 @@ def measure(seeds: list[int], name: str) -> dict[str, Any]:
         f"most frequent class, {of}": finished.get({"arm": of}, lambda of=of: constant(of))
         for of in ("renders", "camvid train")
     }
-    runs = [finished.get({"arm": "network", "seed": s}, lambda s=s: trained(s)) for s in seeds]
+    runs = [finished.get({"arm": "network", "seed": s}, lambda s=s: scored(s)) for s in seeds]
     floor = maps["most frequent class, renders"]["miou"]
     found = {
         "classes": [CAMVID.names[c] for c in shared_classes()],
@@ -147,7 +151,11 @@ def main(argv: list[str]) -> None:
     """Entry of `ros_xai bench world-value`."""
     parser = argparse.ArgumentParser(COMMAND, description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--save", type=Path, help="only train seed 0, into this .safetensors")
     arguments = parser.parse_args(argv)
+    if arguments.save:
+        save_bundle(arguments.save, trained(0), CAMVID, {"data": "renders", "command": COMMAND})
+        return
     if not camvid_available():
         parser.error("expected ROS_XAI_DATA to name a folder with camvid/train and camvid/val")
     found = measure(list(range(arguments.seeds)), "world_value")
