@@ -72,10 +72,11 @@ def network_size(
     height: int, width: int, intrinsics: ArrayLike, max_pixels: int = MAX_PIXELS
 ) -> tuple[int, int]:
     """Rows and columns the network works at: multiples of 32, near its canonical focal length,
-    never larger than the image needs nor than ``max_pixels``."""
+    no larger than the image needs or than ``max_pixels`` but for a least side of 64."""
     K = np.asarray(intrinsics, dtype=np.float64)
     scale = min(1.0, FOCAL / K[0, 0], float(np.sqrt(max_pixels / (height * width))))
-    rows, columns = (max(32, 32 * round(n * scale / 32)) for n in (height, width))
+    # at 32 the coarsest map is one pixel, which reflection padding cannot extend
+    rows, columns = (max(64, 32 * round(n * scale / 32)) for n in (height, width))
     return rows, columns
 
 
