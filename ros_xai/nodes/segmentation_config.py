@@ -15,8 +15,9 @@ class SegmentationConfig(NodeConfig):
 
     weights: str = parameter(
         "",
-        "a .safetensors file with its card beside; empty: the shipped network. Set on the running "
-        "node it is checked, then swapped in between two frames, or refused with the reason",
+        "a .safetensors file with its card beside; none ships yet, so it must be given. Set on "
+        "the running node it is checked, then swapped in between two frames, or refused with the "
+        "reason",
     )
     engine: Literal["torch", "onnxruntime", "openvino"] = parameter(
         "torch", "what runs the network", reload=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +21,11 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from ros_xai.data.segmentation import CAMVID
-from ros_xai.nodes.budget import Budget, be_nice
 from ros_xai.nodes.depth import DepthNode
 from ros_xai.nodes.explanation import ExplanationNode
 from ros_xai.nodes.explanation_config import ExplanationConfig
 from ros_xai.nodes.segmentation import SegmentationNode
 from ros_xai.ros import images, pointclouds
-from ros_xai.ros.errors import MessageError
 from ros_xai.ros.parameters import markdown_table
 from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
@@ -293,26 +290,6 @@ def test_classes_are_explained_and_segmented_as_before(scenes, ros_context, tmp_
     scene.until(lambda: scene.node.drops["answer.target"] == 1)
 
 
-def test_the_budget_rests_in_proportion(monkeypatch) -> None:
-    """20 ms of work at 250 ms per second: 60 ms of rest."""
-    now = [0.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
-
-    def predict(inputs: np.ndarray) -> np.ndarray:
-        now[0] += 0.02
-        return inputs
-
-    budget = Budget(250.0, lambda: True)
-    call = budget.metered(predict)
-    call(np.zeros(1, np.float32))
-    call(np.zeros(1, np.float32))
-    assert now[0] == pytest.approx(0.16)
-    assert budget.ms == pytest.approx(40)
-    with pytest.raises(MessageError, match="deactivated"):
-        Budget(250.0, lambda: False).metered(predict)(np.zeros(1, np.float32))
-
-
 @pytest.mark.parametrize("region", [(1, 2, 3), (10, 0, 10, 5), (-1, 0, 4, 4)])
 def test_a_region_that_is_none_is_refused(region) -> None:
     with pytest.raises(ValueError, match="region: expected"):
@@ -326,30 +303,3 @@ def test_the_page_lists_the_parameters_as_they_are() -> None:
         'python -c "from ros_xai.nodes.explanation_config import *; '
         'from ros_xai.ros.parameters import *; print(markdown_table(ExplanationConfig))"'
     )
-
-
-@pytest.mark.skipif(os.uname().sysname != "Linux", reason="elsewhere a thread has no policy")
-def test_the_working_thread_gives_way_to_others() -> None:
-    """Policy and niceness of the thread that asks, and of one that it starts; no other's."""
-
-    def priorities() -> tuple[int, int]:
-        thread = threading.get_native_id()
-        return os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread)
-
-    found: list[tuple[int, int]] = []
-
-    def work(idle: bool) -> None:
-        be_nice(7, idle)
-        found.append(priorities())
-        inner = threading.Thread(target=lambda: found.append(priorities()))
-        inner.start()
-        inner.join()
-
-    before = priorities()
-    for idle in (True, False):
-        worker = threading.Thread(target=work, args=(idle,))
-        worker.start()
-        worker.join()
-    nice = max(7, before[1])
-    assert found == 2 * [(os.SCHED_IDLE, nice)] + 2 * [(os.SCHED_OTHER, nice)]
-    assert priorities() == before
