@@ -87,6 +87,7 @@ setup(
             "depth = ros_xai.nodes.depth:main",
             "segmentation = ros_xai.nodes.segmentation:main",
             "explanation = ros_xai.nodes.explanation:main",
+            "perception = ros_xai.nodes.perception:main",
         ]
     },
     zip_safe=False,

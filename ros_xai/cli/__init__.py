@@ -17,6 +17,7 @@ ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 # What imports torch, which takes seconds: the module is loaded when the command is called.
 LATER = {
     "train": "Train networks, or adapt them to recorded drives.",
+    "perception": "Run the perception nodes, in one process or one each.",
     "explain": "Show which parts of an image a network's answer rests on.",
 }
 

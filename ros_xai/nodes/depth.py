@@ -118,7 +118,7 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
     def _on_image(self, arrival: Arrival) -> None:
         # Converted here and not by the worker: a bad image must not take a good one's place.
         with arrival.stages("decode"):
-            rgb = images.to_rgb(arrival.message)
+            rgb = arrival.converted(images.to_rgb)
         with self._lock:
             self._pairing.add_trigger(nanoseconds(arrival.message.header.stamp), (arrival, rgb))
         self._advance()

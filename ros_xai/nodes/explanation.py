@@ -96,7 +96,7 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, ExplanationInputs]):
         return response
 
     def _on_image(self, arrival: Arrival) -> None:
-        rgb = images.to_rgb(arrival.message)
+        rgb = arrival.converted(images.to_rgb)
         with self._lock:
             self._images[nanoseconds(arrival.message.header.stamp)] = rgb
             while len(self._images) > _IMAGES_KEPT:
@@ -123,7 +123,7 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, ExplanationInputs]):
 
     def _on_segmented_image(self, arrival: Arrival) -> None:
         with arrival.stages("decode"):
-            rgb = images.to_rgb(arrival.message)
+            rgb = arrival.converted(images.to_rgb)
         self._submit(arrival, ExplanationInputs(rgb))
 
     def _submit(self, arrival: Arrival, inputs: ExplanationInputs) -> None:

@@ -19,6 +19,11 @@ _LAST_CALLBACKS_S = 0.1  # many times what the callback of an input takes
 
 
 def run(makers: Sequence[Callable[[], Node]], args: list[str] | None = None) -> int:
+    """`run_all` of nodes that are made one by one."""
+    return run_all(lambda: [make() for make in makers], args)
+
+
+def run_all(make: Callable[[], Sequence[Node]], args: list[str] | None = None) -> int:
     """Runs the nodes until SIGINT or SIGTERM; a second signal ends the process at once.
 
     rclpy's own handlers end the context first, and with it the publishers that a frame in work
@@ -31,7 +36,7 @@ def run(makers: Sequence[Callable[[], Node]], args: list[str] | None = None) -> 
         signal.signal(number, lambda number, frame: _on_signal(stop, number))
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        nodes = [make() for make in makers]
+        nodes = make()
     except ConfigError as error:
         print(error, file=sys.stderr)
         rclpy.shutdown()

@@ -71,7 +71,7 @@ class SegmentationNode(PerceptionNode[SegmentationConfig, NDArray[np.uint8]]):
     def _on_image(self, arrival: Arrival) -> None:
         # Converted here and not by the worker: a bad image must not take a good one's place.
         with arrival.stages("decode"):
-            rgb = images.to_rgb(arrival.message)
+            rgb = arrival.converted(images.to_rgb)
         self.pipeline.submit(arrival, rgb)
 
     def _check_bundle(self, changes: list[Parameter[Any]]) -> SetParametersResult:

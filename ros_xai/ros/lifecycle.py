@@ -156,7 +156,18 @@ class PerceptionNode(LifecycleNode, Generic[C, P]):
             publisher.publish(message)
             self.monitor.message_out(publisher.topic_name)
 
-    # What replay and tests watch
+    # What replay, the manager of a process and tests watch
+
+    @property
+    def state(self) -> str:
+        """The lifecycle state: unconfigured, inactive, active or finalized."""
+        label: str = self._state_machine.current_state[1]
+        return label
+
+    @property
+    def failure(self) -> str:
+        """Why the last transition failed; empty when it did not."""
+        return self._failure
 
     @property
     def received(self) -> Counter[str]:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ros_xai.ros.cdr import decode
 from ros_xai.ros.diagnostics import SUPERSEDED, WAIT, Monitor, Stages
 from ros_xai.ros.errors import MessageError
+from ros_xai.ros.sharing import SHARED
 from ros_xai.ros.worker import Worker
 
 P = TypeVar("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Arrival:
     message: Any
     at: float
     stages: Stages
+
+    def converted(self, convert: Callable[[Any], T]) -> T:
+        """`convert(message)`, done once for all nodes of the process; not to be written to."""
+        return SHARED.converted(self.message, convert)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Pipeline(Generic[P]):
         try:
             stages = Stages()
             with stages("decode"):
-                message = decode(data, message_type)
+                message = SHARED.message(data, message_type, topic)
             callback(Arrival(message, at, stages))
         except Exception as error:
             # Let through, it would end the executor, and with it every node of the process.
