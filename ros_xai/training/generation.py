@@ -1,0 +1,143 @@
+"""Training of the layout-to-image generator: reconstruction, feature matching, hinge critic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ros_xai.generation.image_network import ImageConfig, ImageNetwork, PatchCritic
+from ros_xai.training.layout import one_hot
+from ros_xai.training.loop import LoopConfig, learning_rate
+from ros_xai.training.segmentation import Augmentation, Labelled, augment, to_tensor
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """adversarial_from: share of the steps after which the critic takes part.
+
+    hardest: weight of the mean error of the worst 2 % of the pixels, where lamps are.
+    """
+
+    network: ImageConfig = field(default_factory=ImageConfig)
+    steps: int = 1500
+    batch: int = 8
+    rate: float = 2e-3
+    balanced: float = 1.0
+    hardest: float = 0.5
+    edges: float = 0.5
+    adversarial: float = 0.05
+    features: float = 0.5
+    adversarial_from: float = 0.6
+    seed: int = 0
+
+    @property
+    def critic_from(self) -> int:
+        """First step in which the critic takes part."""
+        return round(self.adversarial_from * self.steps)
+
+
+def region_balanced(error: Tensor, layout: Tensor) -> Tensor:
+    """Mean over images of errors [B, 1, H, W] whose regions weigh as the root of their area.
+
+    layout: one-hot [B, C, H, W]. Between a mean over pixels and a mean over regions.
+    """
+    area = layout.sum(dim=(2, 3), keepdim=True)
+    weight = (layout * area.clamp(min=1).rsqrt()).sum(dim=1, keepdim=True)
+    return ((error * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))).mean()
+
+
+def hardest(error: Tensor, share: float = 0.02) -> Tensor:
+    """Mean of the largest `share` of the errors [B, 1, H, W] of every image."""
+    flat = error.flatten(1)
+    return flat.topk(max(1, round(share * flat.shape[1])), dim=1).values.mean()
+
+
+def edge_error(image: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of the first differences of two images [B, 3, H, W]."""
+    return sum(
+        ((image - target).diff(dim=axis).abs().mean() for axis in (2, 3)), image.new_zeros(())
+    )
+
+
+def feature_matching(fake: list[Tensor], real: list[Tensor]) -> Tensor:
+    """Mean absolute difference of the critic's features, averaged over its levels."""
+    gaps = [F.l1_loss(a, b.detach()) for a, b in zip(fake, real)]
+    return torch.stack(gaps).mean()
+
+
+def hinge(real: Tensor, fake: Tensor) -> Tensor:
+    """E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) (SPADE's and SEAN's loss of the critic)."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+class ImageTrainer:
+    """Reconstructs images from their layouts and the codes of their regions."""
+
+    def __init__(
+        self, recipe: ImageRecipe, data: Labelled, network: ImageNetwork | None = None
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.data = recipe, data
+        self.network = network or ImageNetwork(recipe.network)
+        self.critic = PatchCritic(recipe.network.classes)
+        self.for_network = torch.optim.Adam(self.network.parameters(), recipe.rate, (0.5, 0.99))
+        self.for_critic = torch.optim.Adam(self.critic.parameters(), recipe.rate, (0.5, 0.99))
+        self.loop = LoopConfig(
+            recipe.steps, recipe.seed, recipe.rate, final_rate=0.05, warm_up=min(50, recipe.steps)
+        )
+
+    def train(self, log: Callable[[dict[str, float]], None] = lambda line: None) -> ImageNetwork:
+        """All steps; returns the network in evaluation mode."""
+        self.network.train()
+        for step in range(self.recipe.steps):
+            losses = self.step(step)
+            if step % 50 == 49:
+                log({"step": step + 1, **losses})
+        return self.network.eval()
+
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Images in [-1, 1] and one-hot layouts, zoomed and mirrored at random."""
+        chosen = self.data.take(rng.integers(len(self.data.images), size=self.recipe.batch))
+        chosen = augment(chosen, rng, Augmentation(zoom=0.85, jitter=0.08))
+        return to_tensor(chosen.images) * 2 - 1, one_hot(chosen.labels, self.recipe.network.classes)
+
+    def step(self, number: int) -> dict[str, float]:
+        """One step of the network and, in the last part, one of the critic."""
+        recipe = self.recipe
+        for optimizer in (self.for_network, self.for_critic):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self.loop, number)
+        image, layout = self.batch(np.random.default_rng([recipe.seed, number]))
+        fake = self.network.reconstruct(image, layout)
+        error = (fake - image).abs().mean(dim=1, keepdim=True)
+        losses = {
+            "balanced": recipe.balanced * region_balanced(error, layout),
+            "hardest": recipe.hardest * hardest(error),
+            "edges": recipe.edges * edge_error(fake, image),
+        }
+        if number >= recipe.critic_from:
+            features, scores = self.critic(fake, layout)
+            seen, real = self.critic(image, layout)
+            losses["adversarial"] = -recipe.adversarial * scores.mean()
+            losses["features"] = recipe.features * feature_matching(features, seen)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            raise FloatingPointError(f"the loss is not finite at step {number}")
+        _descend(self.for_network, self.network, total)
+        if number >= recipe.critic_from:
+            _, judged = self.critic(fake.detach(), layout)
+            _, real = self.critic(image, layout)
+            _descend(self.for_critic, self.critic, hinge(real, judged))
+        return {name: value.item() for name, value in losses.items()}
+
+
+def _descend(optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(module.parameters(), 5.0)
+    optimizer.step()
