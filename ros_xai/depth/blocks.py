@@ -90,13 +90,17 @@ class Decoder(nn.Module):
         x = features[-1]
         logits: list[Tensor] = []
         for i in reversed(range(len(self.merge))):
-            x = F.interpolate(F.elu(self.reduce[i](x)), scale_factor=2.0, mode="nearest")
-            if i > 0:
-                x = torch.cat([x, features[i - 1]], dim=1)
-            x = F.elu(self.merge[i](x))
+            x = self.widened(i, x, features)
             if i < self.SCALES:
                 logits.insert(0, self.heads[i](x))
         return logits
+
+    def widened(self, i: int, x: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """The map at 1/2^i, made of the one at half its size."""
+        x = F.interpolate(F.elu(self.reduce[i](x)), scale_factor=2.0, mode="nearest")
+        if i > 0:
+            x = torch.cat([x, features[i - 1]], dim=1)
+        return F.elu(self.merge[i](x))
 
 
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:

@@ -54,6 +54,8 @@ SMALL = NetworkConfig(
 class DisparityHead(nn.Module):
     """Turns a decoder's logits into disparity: 1/max + (1/min - 1/max) sigmoid(x + START).
 
+    The fill, the interpolated disparity of the same size, is not looked at.
+
     START puts an untrained answer 20 m away. From the middle of the range, 1 m, the first steps
     all push outwards, until the sigmoid is flat and short trainings never come back.
     """
@@ -65,7 +67,7 @@ class DisparityHead(nn.Module):
         self.nearest, self.farthest = 1 / config.min_depth, 1 / config.max_depth
         self.outputs = 1
 
-    def forward(self, logits: Tensor, geometry: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, fill: Tensor) -> Tensor:
         return self.farthest + (self.nearest - self.farthest) * torch.sigmoid(logits + self.START)
 
 
@@ -81,16 +83,33 @@ class PriorHead(DisparityHead):
         super().__init__(config)
         self.outputs = 3
 
-    def forward(self, logits: Tensor, geometry: Tensor) -> Tensor:
-        fill = geometry[:, FILL : FILL + 1]
-        free = super().forward(logits[:, :1], geometry)
-        residual = MAX_RESIDUAL * torch.tanh(logits[:, 1:2] / MAX_RESIDUAL)
-        gate = torch.sigmoid(logits[:, 2:] + self.GATE_BIAS) * (fill > 0)
+    def forward(self, logits: Tensor, fill: Tensor) -> Tensor:
+        free, residual, gate = logits.chunk(3, dim=1)
+        free = super().forward(free, fill)
+        residual = MAX_RESIDUAL * torch.tanh(residual / MAX_RESIDUAL)
+        gate = torch.sigmoid(gate + self.GATE_BIAS) * (fill > 0)
         disparity = gate * fill * torch.exp(residual) + (1 - gate) * free
         return disparity.clamp(self.farthest, self.nearest)
 
 
-class Monodepth2(nn.Module):
+class DepthNetwork(nn.Module):
+    """What the three have in common: features at five scales, decoder, head."""
+
+    head: DisparityHead
+    decoder: Decoder
+
+    def features(self, image: Tensor, geometry: Tensor) -> list[Tensor]:
+        """Feature maps at 1/2, 1/4, ... 1/32, as the decoder joins them."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor, geometry: Tensor) -> list[Tensor]:
+        logits = self.decoder(self.features(image, geometry))
+        fill = geometry[:, FILL : FILL + 1]
+        # Nearest pixels, not means: an average over a depth edge is a depth that is nowhere.
+        return [self.head(x, fill[:, :, :: 2**i, :: 2**i]) for i, x in enumerate(logits)]
+
+
+class Monodepth2(DepthNetwork):
     """Camera only (Godard et al., ICCV 2019). The geometry input is not looked at."""
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -101,12 +120,11 @@ class Monodepth2(nn.Module):
         self.decoder = Decoder(config.image_widths, config.decoder_widths, self.head.outputs)
         initialise(self)
 
-    def forward(self, image: Tensor, geometry: Tensor) -> list[Tensor]:
-        features = self.image_stages(self.image_stem(image))
-        return _disparities(self.head, self.decoder(features), geometry)
+    def features(self, image: Tensor, geometry: Tensor) -> list[Tensor]:
+        return self.image_stages(self.image_stem(image))
 
 
-class Monodepth2Lidar(nn.Module):
+class Monodepth2Lidar(DepthNetwork):
     """Monodepth2-L of LiDARTouch: one encoder for each sensor, concatenated at all five scales.
 
     The LiDAR encoder sees the inverse depth of the returns; with ``prior`` all of the geometry.
@@ -125,14 +143,13 @@ class Monodepth2Lidar(nn.Module):
         initialise(self)
         _start_from_prior(self.decoder, config)
 
-    def forward(self, image: Tensor, geometry: Tensor) -> list[Tensor]:
+    def features(self, image: Tensor, geometry: Tensor) -> list[Tensor]:
         camera = self.image_stages(self.image_stem(image))
         lidar = self.lidar_stages(self.lidar_stem(geometry[:, : self.lidar_channels]))
-        fused = [torch.cat(pair, dim=1) for pair in zip(camera, lidar)]
-        return _disparities(self.head, self.decoder(fused), geometry)
+        return [torch.cat(pair, dim=1) for pair in zip(camera, lidar)]
 
 
-class SparseToDense(nn.Module):
+class SparseToDense(DepthNetwork):
     """The completion network of Ma et al. (ICRA 2019): stems joined early, one encoder.
 
     Adapted: inverse depth in and out, heads at four scales, and the decoder of Monodepth2 instead
@@ -152,28 +169,19 @@ class SparseToDense(nn.Module):
         initialise(self)
         _start_from_prior(self.decoder, config)
 
-    def forward(self, image: Tensor, geometry: Tensor) -> list[Tensor]:
+    def features(self, image: Tensor, geometry: Tensor) -> list[Tensor]:
         lidar = self.lidar_stem(geometry[:, : self.lidar_channels])
-        features = self.stages(torch.cat([self.image_stem(image), lidar], dim=1))
-        return _disparities(self.head, self.decoder(features), geometry)
-
-
-DepthNetwork = Monodepth2 | Monodepth2Lidar | SparseToDense
+        return self.stages(torch.cat([self.image_stem(image), lidar], dim=1))
 
 
 def build(config: NetworkConfig) -> DepthNetwork:
     """The network that ``config.architecture`` names, with fresh weights."""
-    networks = {
+    networks: dict[str, type[Monodepth2 | Monodepth2Lidar | SparseToDense]] = {
         "monodepth2": Monodepth2,
         "monodepth2_lidar": Monodepth2Lidar,
         "sparse_to_dense": SparseToDense,
     }
     return networks[config.architecture](config)
-
-
-def _disparities(head: DisparityHead, logits: list[Tensor], geometry: Tensor) -> list[Tensor]:
-    # Nearest pixels, not means: an average over a depth edge is a depth that is nowhere.
-    return [head(x, geometry[:, :, :: 2**i, :: 2**i]) for i, x in enumerate(logits)]
 
 
 def _start_from_prior(decoder: Decoder, config: NetworkConfig) -> None:
