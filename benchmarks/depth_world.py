@@ -2,7 +2,7 @@
 
 `ros_xai bench depth-world` trains each arm of ros_xai/training/depth_arms.py on rendered drives
 (96x320) and scores it un-scaled on other drives at 192x640 against exact depth. The budget is
-small on purpose, about 6 minutes of one core a seed: it shows the order of the arms, not their
+small on purpose, about 20 minutes of one core a seed: it shows the order of the arms, not their
 best.
 """
 
@@ -51,8 +51,8 @@ HELD_OUT = replace(DRIVES, sequences=12, frames=4, stride=5, seed=12)
 class Budget:
     """Steps and data of every arm."""
 
-    steps: int = 120
-    batch: int = 2
+    steps: int = 300
+    batch: int = 4
     learning_rate: float = 1e-3
     size: tuple[int, int] = (96, 320)
     train: DatasetConfig = DRIVES

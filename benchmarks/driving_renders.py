@@ -10,6 +10,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from ros_xai.data.segmentation import CAMVID, LabelledFolder, WorldSequences, resized_samples
 from ros_xai.training.segmentation import Labelled
 from ros_xai.world.dataset import DatasetConfig, write_dataset
@@ -56,6 +59,14 @@ def camvid(split: str, prefixes: tuple[str, ...] = ("",)) -> Labelled:
     """CamVid's `train` or `val`, or some of its sequences, at the size of the renders."""
     samples = LabelledFolder(_real_data() / "camvid" / split, CAMVID, prefixes)
     return Labelled(*resized_samples(samples, RENDERS.height, RENDERS.width))
+
+
+def shrunk(samples: Labelled, height: int, width: int) -> Labelled:
+    """The samples at a smaller size, for benchmarks that train many networks."""
+    size = (width, height)
+    images = [cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in samples.images]
+    labels = [cv2.resize(i, size, interpolation=cv2.INTER_NEAREST_EXACT) for i in samples.labels]
+    return Labelled(np.stack(images), np.stack(labels))
 
 
 def camvid_available() -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks import results
-from benchmarks.driving_renders import RENDERS, camvid, camvid_available, rendered
+from benchmarks.driving_renders import RENDERS, camvid, camvid_available, rendered, shrunk
 from benchmarks.seeded import Finished, interval
 from ros_xai.segmentation.metrics import mean_iou
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
@@ -33,20 +33,22 @@ COMMAND = "ros_xai bench mtuda"
 
 @dataclass(frozen=True)
 class MtudaConfig:
-    """Budgets of the small reproduction."""
+    """Budgets of the small reproduction, about 20 minutes of one core a seed."""
 
+    height: int = 72
+    width: int = 96
     network: NetworkConfig = field(
         default_factory=lambda: NetworkConfig(widths=(12, 24, 48, 96), blocks=1, decoder=32)
     )
     source_steps: int = 1000
     source_batch: int = 8
-    steps: int = 600
+    steps: int = 400
     per_domain: int = 3
     learning_rate: float = 2e-3
     adaptation_rate: float = 5e-4
     adaptation: AdaptationConfig = field(
         default_factory=lambda: AdaptationConfig(
-            adversarial=1e-3, auxiliary_adversarial=2e-4, teacher_steps=150, width=16
+            adversarial=1e-3, auxiliary_adversarial=2e-4, teacher_steps=100, width=16
         )
     )
     # Looks are what the domains differ in: augmenting them would hide the difference.
@@ -63,6 +65,13 @@ class Setting(NamedTuple):
     targets: dict[str, Labelled]
     scored: dict[str, Labelled]
 
+    def small(self) -> Setting:
+        """The same at the size of the benchmark."""
+        source, *parts = [self.source, *self.targets.values(), *self.scored.values()]
+        source, *parts = (shrunk(p, CONFIG.height, CONFIG.width) for p in (source, *parts))
+        targets = dict(zip(self.targets, parts))
+        return Setting(source, targets, dict(zip(self.scored, parts[len(targets) :])))
+
 
 @cache
 def rendered_setting() -> Setting:
@@ -70,7 +79,7 @@ def rendered_setting() -> Setting:
     targets = ("dusk", "rain", "camera_b")
     scored = {name: rendered(name, test=True) for name in (*targets, "night", "fog", "clear")}
     source = rendered("clear", source=True)
-    return Setting(source, {name: rendered(name) for name in targets}, scored)
+    return Setting(source, {name: rendered(name) for name in targets}, scored).small()
 
 
 @cache
@@ -80,7 +89,7 @@ def camvid_setting() -> Setting:
     half = len(dusk.images) // 2
     targets = {"camvid_day": day, "camvid_dusk": dusk.take(slice(half))}
     scored = {"camvid_day": camvid("val"), "camvid_dusk": dusk.take(slice(half, None))}
-    return Setting(rendered("clear", source=True), targets, scored)
+    return Setting(rendered("clear", source=True), targets, scored).small()
 
 
 SETTINGS: dict[str, Callable[[], Setting]] = {

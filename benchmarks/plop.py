@@ -14,12 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from benchmarks import results
-from benchmarks.driving_renders import RENDERS, camvid, camvid_available, rendered
+from benchmarks.driving_renders import RENDERS, camvid, camvid_available, rendered, shrunk
 from benchmarks.plop_plot import plot_forgetting
 from benchmarks.seeded import Finished, interval
 from ros_xai.data.segmentation import CAMVID
@@ -54,9 +53,9 @@ class PlopConfig:
         *("pavement", "tree", "fence", "car", "bicyclist"),
     )
     first: int = 6
-    first_steps: int = 1200
+    first_steps: int = 800
     first_rate: float = 2e-3
-    steps: int = 300
+    steps: int = 150
     rate: float = 1e-3
     budget: int = 64_000  # bytes of rehearsed objects per class, about three images
 
@@ -88,13 +87,7 @@ def data(name: str) -> tuple[Labelled, Labelled]:
 
 
 def _small(samples: Labelled) -> Labelled:
-    size = (CONFIG.width, CONFIG.height)
-    return Labelled(
-        np.stack([cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in samples.images]),
-        np.stack(
-            [cv2.resize(i, size, interpolation=cv2.INTER_NEAREST_EXACT) for i in samples.labels]
-        ),
-    )
+    return shrunk(samples, CONFIG.height, CONFIG.width)
 
 
 def _seen(samples: Labelled, learnt: int, visible: list[int]) -> Labelled:

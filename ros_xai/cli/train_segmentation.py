@@ -26,10 +26,12 @@ from ros_xai.segmentation.network import SegmentationNetwork
 from ros_xai.training import segmentation_recipes as recipes
 from ros_xai.training.distributed import Process, process_group
 from ros_xai.training.mtuda import AdaptationConfig
-from ros_xai.training.segmentation import Images, Labelled, score
+from ros_xai.training.segmentation import Augmentation, Images, Labelled, score
 from ros_xai.world.dataset import PRESETS, DatasetConfig, write_dataset
 
 HELD_OUT = 8  # every n-th labelled sample is kept out of training and scored
+# Windows of half to all of the image, learned at 0.7 of its size: from 0.7 to 1.4 of its scale.
+AUGMENTATION = Augmentation(zoom=0.5, jitter=0.4, rough=0.5, shrink=0.7)
 
 
 def segmentation(
@@ -76,7 +78,7 @@ def segmentation(
     """
     if method not in recipes.METHODS:
         raise typer.BadParameter(f"expected one of {', '.join(recipes.METHODS)}; got {method}")
-    recipe = recipes.Recipe(batch=batch)
+    recipe = recipes.Recipe(batch=batch, augmentation=AUGMENTATION)
     recipe = replace(recipe, loop=replace(recipe.loop, steps=steps, seed=seed))
     try:
         bundle = load_bundle(weights) if weights else None

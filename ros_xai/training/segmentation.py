@@ -34,11 +34,14 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Mirror image at even odds, a window of `zoom`..1 of the image scaled up to it, and gains of
-    brightness, contrast and colour within 1 +- `jitter`."""
+    """Mirror image at even odds, a window of `zoom`..1 of the image scaled to `shrink` of the
+    image's size, and gains of brightness, contrast and colour within 1 +- `jitter`. At odds of
+    `rough`, each by itself: gamma 2 ** (-0.5..0.5), blur up to 1.2 px, noise up to 12 / 255."""
 
     zoom: float = 0.6
     jitter: float = 0.25
+    rough: float = 0.0
+    shrink: float = 1.0
 
 
 def draw(
@@ -74,15 +77,17 @@ def augment(data: Labelled, rng: np.random.Generator, augmentation: Augmentation
 def augment_one(
     image: Images, label: Labels, rng: np.random.Generator, augmentation: Augmentation
 ) -> tuple[Images, Labels]:
-    """One augmented sample: image uint8 [H, W, 3], label uint8 [H, W], of the input's size."""
+    """One augmented sample: image uint8 [h, w, 3], label uint8 [h, w], of `shrink` times the
+    input's size."""
     height, width = label.shape
     scale = rng.uniform(augmentation.zoom, 1.0)
     rows, columns = round(height * scale), round(width * scale)
     top = int(rng.integers(height - rows + 1))
     left = int(rng.integers(width - columns + 1))
     window = np.s_[top : top + rows, left : left + columns]
-    image = cv2.resize(image[window], (width, height), interpolation=cv2.INTER_LINEAR)
-    label = cv2.resize(label[window], (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    size = (round(width * augmentation.shrink), round(height * augmentation.shrink))
+    image = cv2.resize(image[window], size, interpolation=cv2.INTER_LINEAR)
+    label = cv2.resize(label[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     if rng.random() < 0.5:
         image, label = image[:, ::-1], label[:, ::-1]
     if augmentation.jitter:
@@ -92,7 +97,23 @@ def augment_one(
         colour = 1 + (gain[2:] - 1) / 2
         changed = ((image - mean) * gain[0] + mean) * (gain[1] * colour)
         image = np.clip(changed, 0, 255).astype(np.uint8)
+    if augmentation.rough:
+        image = _roughened(image, rng, augmentation.rough)
     return image, label
+
+
+def _roughened(image: Images, rng: np.random.Generator, odds: float) -> Images:
+    """Another gamma, lens and sensor: uint8 [H, W, 3]."""
+    gamma, blur, noise = rng.random(3) < odds
+    changed = image.astype(np.float32)
+    if gamma:
+        changed = 255 * (changed / 255) ** np.float32(2 ** rng.uniform(-0.5, 0.5))
+    if blur:
+        changed = cv2.GaussianBlur(changed, (0, 0), rng.uniform(0.3, 1.2))
+    if noise:
+        deviation = np.float32(rng.uniform(0, 12))
+        changed += deviation * rng.standard_normal(changed.shape, dtype=np.float32)
+    return np.clip(changed, 0, 255).astype(np.uint8)
 
 
 def to_tensor(images: Images) -> Tensor:
