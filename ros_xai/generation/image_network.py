@@ -19,9 +19,9 @@ class ImageConfig:
 
     classes: int = 11
     style: int = 48
-    encoder: tuple[int, int, int] = (24, 32, 48)
-    layout: int = 24
-    widths: tuple[int, ...] = (96, 96, 64, 48, 32)
+    encoder: tuple[int, int, int] = (16, 24, 40)
+    layout: int = 16
+    widths: tuple[int, ...] = (96, 96, 80, 48, 24)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -38,8 +38,9 @@ def region_pool(features: Tensor, layout: Tensor) -> Tensor:
     """
     area = layout.sum(dim=(2, 3))[:, :, None]
     mean = torch.einsum("bdhw,bchw->bcd", features, layout) / area.clamp(min=1)
-    outside = (1 - layout)[:, :, None] * -1e4
-    largest = (features[:, None] + outside).amax(dim=(3, 4))
+    index = layout.argmax(dim=1).flatten(1)[:, None].expand(-1, features.shape[1], -1)
+    lowest = features.new_full((*features.shape[:2], layout.shape[1]), -1e4)
+    largest = lowest.scatter_reduce(2, index, features.flatten(2), "amax").transpose(1, 2)
     return torch.cat([mean, torch.where(area > 0, largest, 0.0)], dim=2)
 
 
@@ -78,7 +79,7 @@ class RegionNorm(nn.Module):
         self.norm = nn.BatchNorm2d(channels, affine=False)
         scale = config.style**-0.5
         self.per_class = nn.Parameter(torch.randn(config.classes, config.style, hidden) * scale)
-        self.of_style = nn.Conv2d(hidden, 2 * channels, 3, padding=1)
+        self.of_style = nn.Conv2d(hidden, 2 * channels, 1)
         self.shared = nn.Conv2d(config.classes, config.layout, 3, padding=1)
         self.of_layout = nn.Conv2d(config.layout, 2 * channels, 3, padding=1)
         self.blend = nn.Parameter(torch.zeros(2))
@@ -121,7 +122,6 @@ class ImageNetwork(nn.Module):
         self.start = nn.Conv2d(config.classes, widths[0], 3, padding=1)
         pairs = zip((widths[0], *widths), widths)
         self.blocks = nn.ModuleList(ResBlock(a, b, config) for a, b in pairs)
-        self.colour_norm = RegionNorm(widths[-1], config)
         self.colour = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, layout: Tensor, codes: Tensor) -> Tensor:
@@ -133,8 +133,7 @@ class ImageNetwork(nn.Module):
             coarse = layout if i == last else F.adaptive_avg_pool2d(layout, size)
             x = self.start(coarse) if x is None else F.interpolate(x, size, mode="nearest")
             x = block(x, coarse, codes)
-        x = F.leaky_relu(self.colour_norm(x, layout, codes), 0.2)
-        return torch.tanh(self.colour(x))
+        return torch.tanh(self.colour(F.leaky_relu(x, 0.2)))
 
     def reconstruct(self, image: Tensor, layout: Tensor) -> Tensor:
         """The image again, from its layout and its own codes."""

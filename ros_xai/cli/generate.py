@@ -1,0 +1,244 @@
+"""`ros_xai generate`: layouts of a given palette, edits of a layout, and layout-image pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cv2
+import numpy as np
+import typer
+import yaml
+from numpy.typing import NDArray
+
+from ros_xai.core.config import ConfigError
+from ros_xai.data.segmentation import CAMVID, Classes, DataError, LabelledFolder
+from ros_xai.generation.images import ImageGenerator, StyleBank
+from ros_xai.generation.layouts import LayoutGenerator
+from ros_xai.generation.palette import PaletteError, parse_palette, proportions_of
+
+app = typer.Typer(
+    help="Make layouts of a given palette, and images of them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Weights = Annotated[Path | None, typer.Option(help="Not the shipped layout generator.")]
+SIZE = "Rows x columns of the layouts."
+
+
+@app.command()
+def layout(
+    palette: Annotated[str, typer.Option(help="Shares of classes, as road=0.4,car=0.1.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("out/layouts"),
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
+    size: Annotated[str, typer.Option(help=SIZE)] = "64x128",
+    image: Annotated[bool, typer.Option(help="Paint them, too.")] = True,
+    weights: Weights = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Make layouts with the asked shares of classes; the other classes share the rest.
+
+    Writes NNNN_label.png (class of every pixel), NNNN_colour.png and NNNN_image.png, and prints
+    asked and achieved shares. Without --palette, palettes are drawn as in rendered streets.
+
+    \b
+    Examples:
+      ros_xai generate layout --palette "road=0.4,car=0.1,sky=0.2"
+      ros_xai generate layout --count 16 --size 128x256
+    """
+    with _errors():
+        generator = LayoutGenerator.load(weights)
+        rng = np.random.default_rng(seed)
+        if palette:
+            asked = parse_palette(palette)
+            palettes = np.stack(
+                [generator.palettes.completed(asked, generator.names, rng) for _ in range(count)]
+            )
+        else:
+            palettes = generator.palettes.sample(count, rng)
+        labels = generator.generate(palettes, seed, _size(size))
+    painter = ImageGenerator.load() if image else None
+    out.mkdir(parents=True, exist_ok=True)
+    for i, label in enumerate(labels):
+        _write_png(out / f"{i:04d}_label.png", label)
+        _write_png(out / f"{i:04d}_colour.png", coloured(label))
+        if painter:
+            _write_png(out / f"{i:04d}_image.png", painter.paint(label, rng))
+    _show(generator.names, palettes, proportions_of(labels, len(generator.names)))
+    typer.echo(f"{len(labels)} layouts in {out}")
+
+
+@app.command()
+def edit(
+    label: Annotated[Path, typer.Argument(help="Layout: PNG of class numbers.", exists=True)],
+    box: Annotated[str, typer.Option(help="left,top,right,bottom in pixels.")],
+    palette: Annotated[str, typer.Option(help="Shares inside the box, as car=0.5,road=0.5.")],
+    out: Annotated[Path, typer.Option(help="The edited layout.")] = Path("out/edited.png"),
+    weights: Weights = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Make a box of a layout anew, in shares of its own; pixels outside it stay as they are.
+
+    Shares that are not asked for follow those the box has now. Writes OUT and OUT with _colour.
+
+    \b
+    Example:
+      ros_xai generate edit out/layouts/0000_label.png --box 40,30,100,60 --palette car=0.6
+    """
+    with _errors():
+        generator = LayoutGenerator.load(weights)
+        before = _read_label(label, len(generator.names))
+        left, top, right, bottom = _box(box)
+        inside = before[max(top, 0) : bottom, max(left, 0) : right]
+        asked = parse_palette(palette)
+        wanted = _with_present(asked, inside, generator)
+        after = generator.edit(before, (left, top, right, bottom), wanted, seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _write_png(out, after)
+    _write_png(out.with_stem(out.stem + "_colour"), coloured(after))
+    achieved = proportions_of(after[None, top:bottom, left:right], len(generator.names))
+    _show(generator.names, wanted[None], achieved)
+    typer.echo(f"{out}: {int((after != before).sum())} pixels changed, all inside the box")
+
+
+@app.command()
+def pairs(
+    count: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
+    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("out/pairs"),
+    styles: Annotated[
+        Path | None,
+        typer.Option(help="Labelled folder (image/, label/) whose styles are used, of CamVid's."),
+    ] = None,
+    weights: Weights = None,
+    image_weights: Annotated[Path | None, typer.Option(help="Not the shipped one.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Write layout-image pairs that `ros_xai train segmentation --source OUT` takes.
+
+    OUT/image/NNNN.png, OUT/label/NNNN.png and OUT/classes.yaml. With --styles, each image wears
+    the styles of one image of that folder, else of one of the rendered images that ship.
+
+    \b
+    Example:
+      ros_xai generate pairs --count 500 --out out/pairs
+      ros_xai train segmentation --source my/data --source out/pairs
+    """
+    with _errors():
+        generator, painter = LayoutGenerator.load(weights), ImageGenerator.load(image_weights)
+        if styles:
+            painter = ImageGenerator(painter.network, bank_of(painter, styles), painter.names)
+    rng = np.random.default_rng(seed)
+    labels = generator.generate(generator.palettes.sample(count, rng), seed, painter.size)
+    for name in ("image", "label"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    for i, label in enumerate(labels):
+        _write_png(out / "label" / f"{i:05d}.png", label)
+        _write_png(out / "image" / f"{i:05d}.png", painter.paint(label, rng))
+    entries = [{"name": n, "color": list(c)} for n, c in zip(CAMVID.names, CAMVID.colors)]
+    (out / "classes.yaml").write_text(yaml.safe_dump({"classes": entries}, sort_keys=False))
+    typer.echo(f"{count} pairs in {out}: ros_xai train segmentation --source {out}")
+
+
+@app.command()
+def train(
+    name: Annotated[Literal["layout", "image", "decisions"], typer.Argument(help="Which one.")],
+    out: Annotated[Path, typer.Option(help="Folder of weights and card.")] = Path("out/generate"),
+    steps: Annotated[float, typer.Option(help="Share of the recipe's steps.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Train a network that ships: layout, image, or decisions ("may move on" and its oracle)."""
+    from ros_xai.training.generation_ship import SHIPPED
+
+    typer.echo(f"{SHIPPED[name](out, seed, steps, typer.echo)} written")
+
+
+def bank_of(painter: ImageGenerator, folder: Path) -> StyleBank:
+    """The styles of a labelled folder's images; DataError unless its classes are the painter's."""
+    import torch
+
+    classes = None if (folder / "classes.yaml").is_file() else CAMVID
+    samples = LabelledFolder(folder, classes)
+    if samples.classes.names != painter.names:
+        raise DataError(f"{folder}: expected the classes {', '.join(painter.names)}")
+    codes, present = [], []
+    for sample in samples:
+        codes.append(painter.encode(sample.image, sample.label))
+        layout = painter.layout(painter.fit(sample.image, sample.label)[1])
+        present.append(layout.sum(dim=(0, 2, 3)) > 0)
+    return StyleBank(torch.stack(codes), torch.stack(present))
+
+
+def coloured(label: NDArray[np.uint8], classes: Classes = CAMVID) -> NDArray[np.uint8]:
+    """A label [H, W] in its classes' colours [H, W, 3] rgb, black where it has none."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(classes)] = classes.colors
+    return table[label]
+
+
+class _errors:
+    """What a user can mend, as one line and exit code 1."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, PaletteError | DataError | ConfigError | OSError):
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+def _with_present(
+    asked: dict[str, float], inside: NDArray[np.uint8], generator: LayoutGenerator
+) -> NDArray[np.float64]:
+    """The asked shares, and for the rest the classes that the box has now."""
+    names = list(generator.names)
+    drawn = generator.palettes.completed(asked, names, np.random.default_rng(0))
+    palette = drawn
+    if inside.size and sum(asked.values()) < 1:
+        rest = proportions_of(inside[None], len(names))[0]
+        rest[[names.index(name) for name in asked]] = 0
+        if rest.sum() > 0:
+            palette = rest / rest.sum() * (1 - sum(asked.values()))
+            for name, share in asked.items():
+                palette[names.index(name)] = share
+    return palette
+
+
+def _size(text: str) -> tuple[int, int]:
+    rows, _, columns = text.partition("x")
+    if not (rows.isdigit() and columns.isdigit() and int(rows) and int(columns)):
+        raise PaletteError(f"--size {text}: expected ROWSxCOLUMNS, as 64x128")
+    return int(rows), int(columns)
+
+
+def _box(text: str) -> tuple[int, int, int, int]:
+    try:
+        left, top, right, bottom = (int(v) for v in text.split(","))
+    except ValueError:
+        raise PaletteError(f"--box {text}: expected left,top,right,bottom in pixels") from None
+    return left, top, right, bottom
+
+
+def _read_label(path: Path, classes: int) -> NDArray[np.uint8]:
+    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if label is None or label.ndim != 2 or label.dtype != np.uint8:
+        raise DataError(f"{path}: expected a PNG of one channel of class numbers, 8 bits")
+    beyond = label[(label >= classes) & (label != 255)]
+    if len(beyond):
+        raise DataError(f"{path}: value {int(beyond[0])} is no class; expected 0..{classes - 1}")
+    return np.asarray(label, np.uint8)
+
+
+def _write_png(path: Path, array: NDArray[np.uint8]) -> None:
+    if not cv2.imwrite(str(path), array[..., ::-1] if array.ndim == 3 else array):
+        raise OSError(f"cannot write {path}")
+
+
+def _show(names: tuple[str, ...], asked: NDArray[np.float64], got: NDArray[np.float64]) -> None:
+    typer.echo(f"{'':>12}  asked  achieved")
+    for k, name in enumerate(names):
+        if asked[:, k].any() or got[:, k].any():
+            typer.echo(f"{name:>12}  {asked[:, k].mean():.3f}  {got[:, k].mean():.3f}")
+    typer.echo(f"{'mean error':>12}  {np.abs(asked - got).mean():.4f}")

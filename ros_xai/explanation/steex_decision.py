@@ -1,0 +1,97 @@
+"""The decision that is explained, "the ego may move on", as a small network of one image."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ros_xai.core.config import from_mapping
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "may_move.safetensors"
+
+
+@dataclass(frozen=True)
+class DecisionConfig:
+    """widths: channels of stages at strides 1, 2, 4, ...; kernel: side of the first filters."""
+
+    widths: tuple[int, ...] = (16, 24, 40, 56)
+    kernel: int = 3
+
+
+# Another network for the same question: other filters, depth and pooling window.
+ORACLE = DecisionConfig(widths=(12, 20, 32, 48, 64), kernel=5)
+
+
+class DecisionNetwork(nn.Module):
+    """Image [B, 3, H, W] in [-1, 1] -> logit [B] of "may move on"."""
+
+    def __init__(self, config: DecisionConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or DecisionConfig()
+        widths = config.widths
+        self.stem = _conv(3, widths[0], config.kernel, 1)
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(_conv(a, b, 3, 2), _conv(b, b, 3, 1))
+                for a, b in itertools.pairwise(widths)
+            )
+        )
+        self.answer = nn.Linear(2 * widths[-1], 1)
+
+    def features(self, image: Tensor) -> Tensor:
+        """[B, F]: maximum and mean of the last map; one lamp is enough for a maximum."""
+        x = self.stages(self.stem(image))
+        return torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.answer(F.dropout(self.features(image), 0.2, self.training))[:, 0]
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.LeakyReLU(0.1),
+    )
+
+
+def load_decisions(weights: str | Path | None = None) -> tuple[DecisionNetwork, DecisionNetwork]:
+    """The decision network and its oracle, shipped or of a .safetensors file with its card.
+
+    Raises FileNotFoundError when a file is missing, ConfigError for a card that does not fit.
+    """
+    path = SHIPPED if weights is None else Path(weights)
+    card = json.loads(path.with_suffix(".json").read_text())
+    tensors = load_file(path)
+    networks = []
+    for name in ("decision", "oracle"):
+        network = DecisionNetwork(from_mapping(DecisionConfig, card["network"][name]))
+        prefix = f"{name}."
+        network.load_state_dict(
+            {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        )
+        networks.append(network.eval().requires_grad_(False))
+    return networks[0], networks[1]
+
+
+def decision_tensors(decision: DecisionNetwork, oracle: DecisionNetwork) -> dict[str, Tensor]:
+    """Everything `load_decisions` reads from the .safetensors file."""
+    return {
+        f"{name}.{key}": value
+        for name, network in (("decision", decision), ("oracle", oracle))
+        for key, value in network.state_dict().items()
+    }
+
+
+def decision_card(decision: DecisionNetwork, oracle: DecisionNetwork) -> dict[str, Any]:
+    """What `load_decisions` reads from the card."""
+    networks = {"decision": asdict(decision.config), "oracle": asdict(oracle.config)}
+    return {"network": networks}

@@ -1,0 +1,100 @@
+"""Data of the generators: rendered moments with their truth, streets, layouts, CamVid's pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ros_xai.data.segmentation import DataError, Sample, WorldSequences
+from ros_xai.generation.images import centred
+from ros_xai.generation.layouts import resized_label
+from ros_xai.generation.scenes import SceneConfig, default_folder, write_scenes
+from ros_xai.training.segmentation import Labelled
+from ros_xai.world.dataset import PRESETS, DatasetConfig, write_dataset
+
+HELD_OUT = 4  # of every so many drives the last is for tests only
+LAYOUTS = DatasetConfig(
+    kind="layouts", sequences=40, frames=40, stride=10, width=128, height=64, vary_camera=True
+)
+STREETS = DatasetConfig(kind="segmentation", **PRESETS["segmentation"])
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Rendered moments and what is true of each [N]: `sign`, `car` could be seen; `red`, `brake`
+    were; `may_move`: neither."""
+
+    pairs: Labelled
+    sign: Bools
+    car: Bools
+    red: Bools
+    brake: Bools
+    may_move: Bools
+
+    def causes(self, index: int) -> tuple[str, ...]:
+        """Names of the classes that forbid to move on, or could forbid it."""
+        if self.may_move[index]:
+            return tuple(n for n, seen in (("sign", self.sign), ("car", self.car)) if seen[index])
+        return tuple(n for n, lit in (("sign", self.red), ("car", self.brake)) if lit[index])
+
+
+def load_scenes(held_out: bool, config: SceneConfig | None = None, write: bool = True) -> Scenes:
+    """Moments of the drives for training, or of the held-out ones; rendered once."""
+    config = config or SceneConfig()
+    folder = write_scenes(config, default_folder(config)) if write else default_folder(config)
+    parts = []
+    for path in sorted(folder.glob("scenes_*.npz")):
+        number = int(path.stem.rpartition("_")[2])
+        if (number % HELD_OUT == HELD_OUT - 1) != held_out:
+            continue
+        with np.load(path) as arrays:
+            if arrays.files:  # a drive may hold no moment that decides
+                parts.append({name: arrays[name] for name in arrays.files})
+    if not parts:
+        raise DataError(f"no moment in {folder}")
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    truth = (whole[name] for name in ("sign", "car", "red", "brake", "may_move"))
+    return Scenes(Labelled(whole["image"], whole["label"]), *truth)
+
+
+def fitted(samples: Sequence[Sample], size: tuple[int, int]) -> Labelled:
+    """Samples through the largest centred window of an aspect, at one size (rows, columns)."""
+    images, labels = [], []
+    for sample in samples:
+        window = centred(*sample.label.shape, size[1] / size[0])
+        images.append(cv2.resize(sample.image[window], size[::-1], interpolation=cv2.INTER_AREA))
+        labels.append(resized_label(sample.label[window], size))
+    return Labelled(np.stack(images), np.stack(labels))
+
+
+def streets(size: tuple[int, int]) -> Labelled:
+    """Rendered streets of five networks and looks, with all their labels."""
+    return fitted(WorldSequences(write_dataset(STREETS)), size)
+
+
+def world_layouts(held_out: bool, config: DatasetConfig = LAYOUTS) -> NDArray[np.uint8]:
+    """Layouts uint8 [N, H, W] of rendered streets; of every HELD_OUT towns the last is held out."""
+    folder = write_dataset(config)
+    files = sorted(Path(folder).glob("sequence_*.npz"))
+    chosen = [f for i, f in enumerate(files) if (i % HELD_OUT == HELD_OUT - 1) == held_out]
+    parts = []
+    for path in chosen:
+        with np.load(path) as arrays:
+            parts.append(arrays["label"])
+    return np.concatenate(parts)
+
+
+def joined(parts: Sequence[Labelled]) -> Labelled:
+    """One data set of several."""
+    return Labelled(*(np.concatenate(column) for column in zip(*parts)))
+
+
+def printed(show: Callable[[str], None]) -> Callable[[dict[str, float]], None]:
+    """A log that prints its lines."""
+    return lambda line: show(" ".join(f"{k} {v:.4g}" for k, v in line.items()))

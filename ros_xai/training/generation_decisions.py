@@ -1,0 +1,77 @@
+"""Training of the network that decides "the ego may move on", and of its oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from ros_xai.explanation.steex_decision import DecisionConfig, DecisionNetwork
+from ros_xai.training.generation_data import Scenes
+from ros_xai.training.loop import LoopConfig, learning_rate
+from ros_xai.training.segmentation import Augmentation, Labelled, augment, to_tensor
+
+
+@dataclass(frozen=True)
+class DecisionRecipe:
+    """The augmentation's window cuts little: a signal at the border must stay in the image."""
+
+    network: DecisionConfig = field(default_factory=DecisionConfig)
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(zoom=0.95, jitter=0.3))
+    steps: int = 500
+    batch: int = 24
+    rate: float = 3e-3
+    seed: int = 0
+
+
+def train_decision(
+    recipe: DecisionRecipe,
+    scenes: Scenes,
+    log: Callable[[dict[str, float]], None] = lambda line: None,
+) -> DecisionNetwork:
+    """Binary cross-entropy on `may_move`; both answers are equally frequent in a batch."""
+    torch.manual_seed(recipe.seed)
+    network = DecisionNetwork(recipe.network).train()
+    optimizer = torch.optim.Adam(network.parameters(), recipe.rate, weight_decay=1e-4)
+    loop = LoopConfig(recipe.steps, recipe.seed, recipe.rate, final_rate=0.02, warm_up=20)
+    groups = [np.flatnonzero(scenes.may_move == answer) for answer in (False, True)]
+    for step in range(recipe.steps):
+        rng = np.random.default_rng([recipe.seed, step])
+        half = recipe.batch // 2
+        index = np.concatenate([rng.choice(group, half) for group in groups])
+        pairs: Labelled = augment(scenes.pairs.take(index), rng, recipe.augmentation)
+        truth = torch.from_numpy(scenes.may_move[index]).float()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(loop, step)
+        logits = network(to_tensor(pairs.images) * 2 - 1)
+        loss = F.binary_cross_entropy_with_logits(logits, truth)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        if step % 50 == 49:
+            right = ((logits > 0) == (truth > 0.5)).float().mean()
+            log({"step": step + 1, "loss": loss.item(), "batch_accuracy": right.item()})
+    return network.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def answers(
+    network: DecisionNetwork, images: NDArray[np.uint8], batch: int = 64
+) -> NDArray[np.float64]:
+    """Probability [N] of "may move on" for images uint8 [N, H, W, 3]."""
+    parts = [
+        torch.sigmoid(network(to_tensor(images[i : i + batch]) * 2 - 1))
+        for i in range(0, len(images), batch)
+    ]
+    return torch.cat(parts).double().numpy()
+
+
+def accuracy(network: DecisionNetwork, scenes: Scenes) -> float:
+    """Share of the moments on which the network tells the truth."""
+    return float(((answers(network, scenes.pairs.images) >= 0.5) == scenes.may_move).mean())

@@ -1,0 +1,153 @@
+"""The networks of generation that ship: what they were trained on, how long, and their cards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ros_xai.data.segmentation import CAMVID
+from ros_xai.explanation.steex_decision import ORACLE, decision_card, decision_tensors
+from ros_xai.generation.image_network import ImageNetwork
+from ros_xai.generation.images import ImageGenerator, StyleBank
+from ros_xai.generation.layouts import LayoutGenerator
+from ros_xai.generation.palette import fit_palette, proportions_of
+from ros_xai.training.checkpoint import write_atomic
+from ros_xai.training.generation import ImageRecipe, ImageTrainer
+from ros_xai.training.generation_data import (
+    joined,
+    load_scenes,
+    printed,
+    streets,
+    world_layouts,
+)
+from ros_xai.training.generation_decisions import DecisionRecipe, accuracy, train_decision
+from ros_xai.training.layout import LayoutRecipe, LayoutTrainer, one_hot
+from ros_xai.training.segmentation import Labelled, to_tensor
+
+CLASSES = CAMVID.names
+BANK = 64  # images whose styles ship
+
+
+def save(path: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
+    """NAME.safetensors and NAME.json beside it."""
+    part = path.with_suffix(".part")
+    save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, part)
+    part.replace(path)
+    write_atomic(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+
+
+def layout(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Path:
+    """Layout generator on rendered streets; `steps` scales the recipe's."""
+    labels, held_out = world_layouts(False), world_layouts(True)
+    recipe = LayoutRecipe(seed=seed)
+    recipe = replace(recipe, steps=tuple(max(1, round(n * steps)) for n in recipe.steps))
+    begun = time.process_time()
+    palettes = fit_palette(proportions_of(labels, len(CLASSES)), seed=seed)
+    network = LayoutTrainer(recipe, labels, palettes).train(printed(show))
+    generator = LayoutGenerator(network, palettes, CLASSES)
+    asked = proportions_of(held_out, len(CLASSES))
+    achieved = proportions_of(generator.generate(asked, seed), len(CLASSES))
+    return _finish(
+        out / "layout.safetensors",
+        generator.tensors(),
+        generator.card(),
+        seed=seed,
+        data=f"{len(labels)} label images of 30 rendered towns, world only",
+        command=f"ros_xai generate train layout --seed {seed}",
+        cpu_minutes=round((time.process_time() - begun) / 60, 1),
+        metrics={
+            "held-out palettes": len(asked),
+            "mean |asked - achieved| per class": round(float(np.abs(asked - achieved).mean()), 5),
+        },
+        training=asdict(recipe),
+    )
+
+
+def image(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Path:
+    """Image generator on rendered moments and streets; `steps` scales the recipe's."""
+    recipe = ImageRecipe(seed=seed)
+    recipe = replace(recipe, steps=max(1, round(recipe.steps * steps)))
+    data = joined([load_scenes(False).pairs, streets(recipe.network.size)])
+    held_out = load_scenes(True).pairs
+    begun = time.process_time()
+    network = ImageTrainer(recipe, data).train(printed(show))
+    generator = ImageGenerator(network, style_bank(network, data, seed), CLASSES)
+    return _finish(
+        out / "image.safetensors",
+        generator.tensors(),
+        generator.card(),
+        seed=seed,
+        data=f"{len(data.images)} rendered images with labels of 30 + 40 towns, world only",
+        command=f"ros_xai generate train image --seed {seed}",
+        cpu_minutes=round((time.process_time() - begun) / 60, 1),
+        metrics={"held-out mean absolute error, grey levels": reconstruction(network, held_out)},
+        training=asdict(recipe),
+    )
+
+
+def decisions(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Path:
+    """Decision network and oracle on rendered moments; `steps` scales the recipe's."""
+    train, held_out = load_scenes(False), load_scenes(True)
+    recipe = DecisionRecipe(seed=seed)
+    recipe = replace(recipe, steps=max(1, round(recipe.steps * steps)))
+    begun = time.process_time()
+    decision = train_decision(recipe, train, printed(show))
+    oracle = train_decision(replace(recipe, network=ORACLE, seed=seed + 1), train, printed(show))
+    return _finish(
+        out / "may_move.safetensors",
+        decision_tensors(decision, oracle),
+        decision_card(decision, oracle),
+        seed=seed,
+        data=f"{len(train.may_move)} rendered moments of 30 drives, lamps set; world only",
+        command=f"ros_xai generate train decisions --seed {seed}",
+        cpu_minutes=round((time.process_time() - begun) / 60, 1),
+        metrics={
+            "held-out moments": len(held_out.may_move),
+            "accuracy of the decision": round(accuracy(decision, held_out), 4),
+            "accuracy of the oracle": round(accuracy(oracle, held_out), 4),
+        },
+        training=asdict(recipe),
+    )
+
+
+@torch.no_grad()
+def style_bank(network: ImageNetwork, data: Labelled, seed: int) -> StyleBank:
+    """Codes of BANK images of the data."""
+    rng = np.random.default_rng([seed, 30])
+    index = np.sort(rng.permutation(len(data.images))[:BANK])
+    chosen = data.take(index)
+    layout = one_hot(chosen.labels, network.config.classes)
+    codes = network.encoder(to_tensor(chosen.images) * 2 - 1, layout)
+    return StyleBank(codes, layout.sum(dim=(2, 3)) > 0)
+
+
+@torch.no_grad()
+def reconstruction(network: ImageNetwork, data: Labelled) -> float:
+    """Mean absolute error of reconstructed images, in grey levels of 255."""
+    errors: list[NDArray[np.float32]] = []
+    for i in range(0, len(data.images), 16):
+        part = data.take(slice(i, i + 16))
+        image = to_tensor(part.images) * 2 - 1
+        again = network.reconstruct(image, one_hot(part.labels, network.config.classes))
+        errors.append((again - image).abs().mean(dim=(1, 2, 3)).numpy() * 127.5)
+    return round(float(np.concatenate(errors).mean()), 2)
+
+
+def _finish(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], **more: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parameters = sum(v.numel() for v in tensors.values())
+    save(path, tensors, {**card, "licence": "Apache-2.0", "parameters": parameters, **more})
+    return path
+
+
+SHIPPED = {"layout": layout, "image": image, "decisions": decisions}
