@@ -1,61 +1,145 @@
-"""Starts the perception nodes.
+"""Starts the perception nodes, in one process or one each.
 
 ros2 launch ros_xai perception.launch.py image:=/camera/image points:=/lidar/points \
     camera_info:=/camera/camera_info config:=my_car.yaml
+ros2 launch ros_xai perception.launch.py remaps:=autoware explanation:=false respawn:=true
+ros2 launch ros_xai perception.launch.py composed:=false depth_engine:=openvino rviz:=true
 """
 
 from __future__ import annotations
 
-from launch.actions import DeclareLaunchArgument
-from launch.conditions import IfCondition
+import tempfile
+from pathlib import Path
+
+import yaml
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 
+NODES = ("depth", "segmentation", "forecasting", "explanation")
+TOPICS = {
+    "image": "the camera's image; its compressed form is expected at .../compressed",
+    "camera_info": "the camera's calibration",
+    "points": "the LiDAR's points",
+    "tracks": "tracked road users",
+    "map": "the map of the forecasting node",
+}
+SWITCH = ["true", "false"]
+
+# name -> (default, description, choices if only some values are good)
 ARGUMENTS = {
-    "depth": ("true", "run the depth node"),
+    **{node: ("true", f"run the {node} node", SWITCH) for node in NODES},
     "config": (
         PathJoinSubstitution([FindPackageShare("ros_xai"), "config", "perception.yaml"]),
         "parameter file of the nodes",
+        None,
     ),
-    "namespace": ("", "namespace of the nodes and of their relative topics"),
-    "use_sim_time": ("false", "take time from /clock: true for bags and simulators"),
-    "log_level": ("info", "debug, info, warn, error or fatal"),
-    "respawn": ("false", "start a node again when it has died"),
-    "image": ("image", "topic of the camera's image; its /compressed form is found below it"),
-    "camera_info": ("camera_info", "topic of the camera's calibration"),
-    "points": ("points", "topic of the LiDAR's points"),
+    "namespace": ("", "namespace of the nodes and of their relative topics", None),
+    "use_sim_time": ("false", "take time from /clock: true for bags and simulators", SWITCH),
+    **{
+        f"{node}_engine": (
+            "",
+            f"what runs the network of {node}: torch, onnxruntime, openvino; empty: as config says",
+            None,
+        )
+        for node in NODES
+    },
+    **{
+        topic: ("", f"topic of {what}; empty: '{topic}' in the namespace", None)
+        for topic, what in TOPICS.items()
+    },
+    "remaps": (
+        "",
+        "YAML file with a line FROM: TO for each topic, or the name of one in config: autoware",
+        None,
+    ),
+    "composed": ("true", "all nodes in one process, which decodes each image once", SWITCH),
+    "rviz": ("false", "show inputs and answers in RViz", SWITCH),
+    "log_level": (
+        "info",
+        "what the nodes log",
+        ["debug", "info", "warn", "error", "fatal"],
+    ),
+    "respawn": ("false", "start a process again a second after it has died", SWITCH),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
     """The launch description that `ros2 launch` asks for."""
-    image = LaunchConfiguration("image")
-    depth = Node(
-        package="ros_xai",
-        executable="depth",
-        name="depth",
-        namespace=LaunchConfiguration("namespace"),
-        condition=IfCondition(LaunchConfiguration("depth")),
-        parameters=[
-            LaunchConfiguration("config"),
-            {"use_sim_time": LaunchConfiguration("use_sim_time")},
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text, choices=choices)
+        for name, (default, text, choices) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=_processes)])
+
+
+def _processes(context: LaunchContext) -> list[Node]:
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    enabled = [node for node in NODES if given[node] == "true"]
+    common = {
+        "package": "ros_xai",
+        "namespace": given["namespace"],
+        "arguments": ["--ros-args", "--log-level", given["log_level"]],
+        "parameters": [
+            given["config"],
+            {"use_sim_time": given["use_sim_time"] == "true"},
+            _parameter_file(given),
         ],
-        remappings=[
-            ("image", image),
-            ("image/compressed", [image, "/compressed"]),
-            ("camera_info", LaunchConfiguration("camera_info")),
-            ("points", LaunchConfiguration("points")),
-        ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        respawn=LaunchConfiguration("respawn"),
-        respawn_delay=1.0,
+        "remappings": list(_remaps(context, given).items()),
+        "respawn": given["respawn"] == "true",
+        "respawn_delay": 1.0,
+        "output": "screen",
+    }
+    if given["composed"] == "true":
+        # Without a name: it would be given to every node of the process.
+        processes = [Node(executable="perception", **common)]
+    else:
+        processes = [Node(executable=node, name=node, **common) for node in enabled]
+    if given["rviz"] == "true":
+        processes.append(_rviz(context, given, common["remappings"]))
+    return processes
+
+
+def _parameter_file(given: dict[str, str]) -> str:
+    """What the arguments say of single nodes; launch_ros itself can only tell all nodes alike."""
+    nodes = {"perception": {node: given[node] == "true" for node in NODES}}
+    nodes |= {
+        node: {"engine": given[f"{node}_engine"]} for node in NODES if given[f"{node}_engine"]
+    }
+    content = {f"/**/{node}": {"ros__parameters": values} for node, values in nodes.items()}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
+        yaml.safe_dump(content, file)
+    return file.name
+
+
+def _remaps(context: LaunchContext, given: dict[str, str]) -> dict[str, str]:
+    """The file's remappings, and over them the topics that were given."""
+    remaps: dict[str, str] = {}
+    if name := given["remaps"]:
+        path = Path(name)
+        if not path.suffix:
+            share = FindPackageShare("ros_xai").perform(context)
+            path = Path(share) / "config" / f"{name}.yaml"
+        remaps = yaml.safe_load(path.read_text())
+    for topic in TOPICS:
+        if given[topic]:
+            remaps[topic] = given[topic]
+    if given["image"]:
+        remaps["image/compressed"] = f"{given['image']}/compressed"
+    return remaps
+
+
+def _rviz(context: LaunchContext, given: dict[str, str], remappings: list[tuple[str, str]]) -> Node:
+    share = FindPackageShare("ros_xai").perform(context)
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=given["namespace"],
+        arguments=["-d", str(Path(share) / "config" / "perception.rviz")],
+        parameters=[{"use_sim_time": given["use_sim_time"] == "true"}],
+        remappings=remappings,
         output="screen",
     )
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, (default, description) in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*declared, depth])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -75,45 +76,71 @@ def perception(
         moved = [*_from_file(remaps), *(remap or [])]
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error), param_hint="--remaps") from None
-    for name, values, form in (("--remap", moved, "FROM:=TO"), ("--param", param or [], "A:B:=C")):
-        if wrong := [value for value in values if ":=" not in value]:
-            raise typer.BadParameter(f"expected {form}; got {wrong[0]}", param_hint=name)
-    arguments = ros_arguments(config, namespace, use_sim_time, moved, param or [], log_level.value)
-    if separate:
-        modules = {name: f"ros_xai.nodes.{name}" for name in chosen}
-    else:
-        modules = {"perception": "ros_xai.nodes.perception"}
-        for name in NODES:
-            arguments += ["-p", f"perception:{name}:={str(name in chosen).lower()}"]
-    if not separate and not respawn:
-        from ros_xai.nodes.perception import main  # needs rclpy and torch
+    if wrong := [each for each in moved if ":=" not in each]:
+        raise typer.BadParameter(f"expected FROM:=TO; got {wrong[0]}", param_hint="--remap")
+    values: dict[str, dict[str, Any]] = {"perception": {n: n in chosen for n in NODES}}
+    for each in param or []:
+        node, name, value = _parameter(each)
+        values.setdefault(node, {})[name] = value
+    with tempfile.TemporaryDirectory() as folder:
+        files = [config] if config else []
+        files.append(parameter_file(values, Path(folder)))
+        arguments = ros_arguments(files, namespace, use_sim_time, moved, log_level.value)
+        raise typer.Exit(_run(chosen, arguments, separate, respawn))
 
-        main(arguments)
-        return
-    commands = {name: [sys.executable, "-m", m, *arguments] for name, m in modules.items()}
-    raise typer.Exit(supervise(commands, respawn, say=lambda text: typer.echo(text, err=True)))
+
+def _run(chosen: Sequence[str], arguments: list[str], separate: bool, respawn: bool) -> int:
+    """Runs the nodes in this process, or in children; returns the exit code."""
+    if not separate and not respawn:
+        from ros_xai.nodes.host import run_all  # needs rclpy
+        from ros_xai.nodes.perception import graph
+
+        return run_all(graph, arguments)
+    names = chosen if separate else ["perception"]
+    commands = {n: [sys.executable, "-m", f"ros_xai.nodes.{n}", *arguments] for n in names}
+    return supervise(commands, respawn, say=lambda text: typer.echo(text, err=True))
+
+
+def parameter_file(values: Mapping[str, Mapping[str, Any]], folder: Path) -> Path:
+    """A ROS parameter file of each node's values, whatever its namespace.
+
+    On the command line ROS matches a node's name in the root namespace only.
+    """
+    path = folder / "parameters.yaml"
+    content = {f"/**/{node}": {"ros__parameters": dict(each)} for node, each in values.items()}
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def _parameter(text: str) -> tuple[str, str, Any]:
+    """Node, name and value of NODE:NAME:=VALUE, the value as YAML."""
+    left, separator, value = text.partition(":=")
+    node, colon, name = left.partition(":")
+    if not separator or not colon or node not in (*NODES, "perception"):
+        raise typer.BadParameter(
+            f"expected NODE:NAME:=VALUE with NODE one of {', '.join(NODES)}; got {text}",
+            param_hint="--param",
+        )
+    return node, name, yaml.safe_load(value)
 
 
 def ros_arguments(
-    config: Path | None,
+    files: Sequence[Path],
     namespace: str,
     use_sim_time: bool,
     remaps: Sequence[str],
-    parameters: Sequence[str],
     log_level: str,
 ) -> list[str]:
     """The --ros-args of every process; what comes later wins."""
     arguments = ["--ros-args", "--log-level", log_level]
-    if config:
-        arguments += ["--params-file", str(config)]
+    for file in files:
+        arguments += ["--params-file", str(file)]
     if namespace:
         arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
     if use_sim_time:
         arguments += ["-p", "use_sim_time:=true"]
     for remap in remaps:
         arguments += ["-r", remap]
-    for parameter in parameters:
-        arguments += ["-p", parameter]
     return arguments
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from ros_xai.core.config import ConfigError
 
 _LAST_CALLBACKS_S = 0.1  # many times what the callback of an input takes
+_COPIES_S = 1.0  # a terminal, a container and launch may each pass on one Ctrl-C
 
 
 def run(makers: Sequence[Callable[[], Node]], args: list[str] | None = None) -> int:
@@ -24,7 +26,7 @@ def run(makers: Sequence[Callable[[], Node]], args: list[str] | None = None) -> 
 
 
 def run_all(make: Callable[[], Sequence[Node]], args: list[str] | None = None) -> int:
-    """Runs the nodes until SIGINT or SIGTERM; a second signal ends the process at once.
+    """Runs the nodes until SIGINT or SIGTERM; one more, a second later, ends the process at once.
 
     rclpy's own handlers end the context first, and with it the publishers that a frame in work
     still needs; so the signals are taken here, in a main thread that has nothing else to do.
@@ -32,8 +34,7 @@ def run_all(make: Callable[[], Sequence[Node]], args: list[str] | None = None) -
     Returns the exit code: 0 after a signal, 1 when the executor failed, 2 for unusable parameters.
     """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: _on_signal(stop, number))
+    _stop_on_signals(stop)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         nodes = make()
@@ -81,6 +82,15 @@ class _Spinner(threading.Thread):
             self._stop_process.set()
 
 
-def _on_signal(stop: threading.Event, number: int) -> None:
-    stop.set()
-    signal.signal(number, signal.SIG_DFL)
+def _stop_on_signals(stop: threading.Event) -> None:
+    first: list[float] = []
+
+    def on_signal(number: int, frame: object) -> None:
+        first.append(time.monotonic())
+        if first[-1] - first[0] > _COPIES_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)

@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from ros_xai.cli import perception as command
@@ -13,9 +14,17 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 @pytest.fixture
 def started(monkeypatch):
-    """Arguments of the processes that would run, by name."""
+    """Arguments of the processes that would run by name, and what their parameter files say."""
     seen = {}
-    monkeypatch.setattr(command, "supervise", lambda commands, *a, **k: seen.update(commands) or 0)
+
+    def supervise(commands, respawn, say):
+        for name, parts in commands.items():
+            files = [v for f, v in pairwise(parts) if f == "--params-file"]
+            values = [yaml.safe_load(Path(file).read_text()) for file in files]
+            seen[name] = (parts, values)
+        return 0
+
+    monkeypatch.setattr(command, "supervise", supervise)
     return seen
 
 
@@ -27,32 +36,32 @@ def test_separate_processes_get_config_namespace_remaps_and_parameters(started):
     config = CONFIG / "perception.yaml"
     arguments = ["--separate", "--nodes", "depth,segmentation", "--config", str(config)]
     arguments += ["--namespace", "front/", "--use-sim-time", "--remap", "image:=/cam/image"]
-    arguments += ["--param", "depth:engine:=openvino", "--log-level", "warn"]
+    arguments += ["--param", "depth:rings:=[56, 40]", "--log-level", "warn"]
     assert run(*arguments).exit_code == 0
-    assert [parts[2] for parts in started.values()] == [
-        "ros_xai.nodes.depth",
-        "ros_xai.nodes.segmentation",
-    ]
-    expected = f"--ros-args --log-level warn --params-file {config} -r __ns:=/front"
-    expected += " -p use_sim_time:=true -r image:=/cam/image -p depth:engine:=openvino"
-    assert {" ".join(parts[3:]) for parts in started.values()} == {expected}
+    assert list(started) == ["depth", "segmentation"]
+    for name, (parts, values) in started.items():
+        text = " ".join(parts)
+        assert f"-m ros_xai.nodes.{name} --ros-args --log-level warn --params-file {config}" in text
+        assert text.endswith("-r __ns:=/front -p use_sim_time:=true -r image:=/cam/image")
+        assert values[0] == yaml.safe_load(config.read_text())
+        assert values[1]["/**/depth"] == {"ros__parameters": {"rings": [56, 40]}}
 
 
 def test_one_process_is_told_which_nodes_to_hold(started):
     assert run("--respawn", "--nodes", "depth").exit_code == 0
-    (arguments,) = started.values()
-    given = [value for flag, value in pairwise(arguments) if flag == "-p"]
-    assert given == [
-        "perception:depth:=true",
-        "perception:segmentation:=false",
-        "perception:forecasting:=false",
-        "perception:explanation:=false",
-    ]
+    ((_, values),) = started.values()
+    told = values[0]["/**/perception"]["ros__parameters"]
+    assert told == {
+        "depth": True,
+        "segmentation": False,
+        "forecasting": False,
+        "explanation": False,
+    }
 
 
 def test_a_remap_by_hand_comes_after_the_file_and_so_wins(started):
     run("--separate", "--nodes", "depth", "--remaps", "autoware", "--remap", "image:=/mine")
-    remaps = [v for f, v in pairwise(started["depth"]) if f == "-r"]
+    remaps = [v for f, v in pairwise(started["depth"][0]) if f == "-r"]
     assert "points:=/sensing/lidar/concatenated/pointcloud" in remaps
     assert remaps.index("image:=/mine") > remaps.index(
         "image:=/sensing/camera/camera0/image_rect_color"
@@ -64,6 +73,7 @@ def test_a_remap_by_hand_comes_after_the_file_and_so_wins(started):
     [
         (("--nodes", "depth,tracking"), "got tracking"),
         (("--remap", "image=/a"), "FROM:=TO"),
+        (("--param", "depht:rings:=[1]"), "NODE:NAME:=VALUE"),
         (("--remaps", "nothing"), "nothing.yaml"),
         (("--remaps", str(CONFIG / "perception.yaml")), "FROM: TO"),
         (("--config", "no_such.yaml"), "no_such.yaml"),
