@@ -4,8 +4,8 @@
 # make bench   speed and claims; writes docs/results (long)
 PYTHON ?= python3
 VENV ?= .venv
-# On a machine with ROS 2 sourced: make EXTRAS=world,engines,forecasting,explanation,test
-EXTRAS ?= ros,world,engines,forecasting,explanation,test
+# On a machine with ROS 2 sourced: make EXTRAS=world,engines,forecasting,explanation,fleet,test
+EXTRAS ?= ros,world,engines,forecasting,explanation,fleet,test
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 

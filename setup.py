@@ -14,7 +14,7 @@ setup(
     maintainer="ros_xai maintainers",
     maintainer_email="maintainers@users.noreply.example.org",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "weights/*", "replay/templates/*"]},
+    package_data={NAME: ["py.typed", "weights/*", "replay/templates/*", "fleet/templates/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -60,6 +60,8 @@ setup(
         "forecasting": ["pyarrow>=14", "shapely>=2.0", "lanelet2"],
         # White-box attributions to compare with.
         "explanation": ["captum>=0.7"],
+        # Many bags, many machines: rows as Parquet, queries, the cluster.
+        "fleet": ["pyarrow>=14", "duckdb>=1.0", "ray>=2.40"],
         # What only benchmarks need: digits, an ImageNet network that ships its weights, images.
         "bench": [
             "scikit-learn",

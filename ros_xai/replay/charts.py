@@ -15,7 +15,7 @@ QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 
 def bars(values: Sequence[tuple[str, float]], unit: str, x_label: str) -> str:
     """A bar per (label, value), each with its value on top."""
-    top = _nice(max((value for _, value in values), default=0.0))
+    top = nice(max((value for _, value in values), default=0.0))
     step = (RIGHT - LEFT) / max(len(values), 1)
     parts = []
     for index, (label, value) in enumerate(values):
@@ -23,8 +23,8 @@ def bars(values: Sequence[tuple[str, float]], unit: str, x_label: str) -> str:
         title = f"{label}: {value:.4g} {unit}"
         parts += [
             _rect(middle - 0.36 * step, 0.72 * step, value / top, title),
-            _text(middle, BOTTOM - value / top * (BOTTOM - TOP) - 4, f"{value:.3f}", "value"),
-            _text(middle, BOTTOM + 14, label),
+            text(middle, BOTTOM - value / top * (BOTTOM - TOP) - 4, f"{value:.3f}", "value"),
+            text(middle, BOTTOM + 14, label),
         ]
     return _chart(parts, top, unit, x_label)
 
@@ -34,9 +34,9 @@ def histogram(values: Sequence[float], unit: str, x_label: str, bins: int = 24) 
 
     What lies beyond is counted in the last interval.
     """
-    high = _nice(float(np.percentile(values, 99.5))) if len(values) else 1.0
+    high = nice(float(np.percentile(values, 99.5))) if len(values) else 1.0
     counts, edges = np.histogram(np.minimum(values, high), bins=bins, range=(0, high))
-    top = _nice(float(counts.max()))
+    top = nice(float(counts.max()))
     step = (RIGHT - LEFT) / bins
     parts = [
         _rect(
@@ -49,8 +49,8 @@ def histogram(values: Sequence[float], unit: str, x_label: str, bins: int = 24) 
 
 def line(x: Sequence[float], y: Sequence[float], unit: str, x_label: str) -> str:
     """Values y over x, both from 0 on."""
-    top = _nice(max(y, default=0.0))
-    high = _nice(max(x, default=0.0))
+    top = nice(max(y, default=0.0))
+    high = nice(max(x, default=0.0))
     points = " ".join(
         f"{LEFT + a / high * (RIGHT - LEFT):.1f},{BOTTOM - b / top * (BOTTOM - TOP):.1f}"
         for a, b in zip(x, y)
@@ -64,10 +64,10 @@ def _chart(parts: Iterable[str], top: float, unit: str, x_label: str) -> str:
     for share in QUARTERS:
         y = BOTTOM - share * (BOTTOM - TOP)
         grid.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        grid.append(_text(LEFT - 6, y + 3.5, f"{share * top:.3g}", "axis"))
+        grid.append(text(LEFT - 6, y + 3.5, f"{share * top:.3g}", "axis"))
     turned = f"translate(11 {(TOP + BOTTOM) / 2}) rotate(-90)"
     names = [
-        _text((LEFT + RIGHT) / 2, HEIGHT - 4, x_label, "name"),
+        text((LEFT + RIGHT) / 2, HEIGHT - 4, x_label, "name"),
         f'<text class="name" transform="{turned}">{escape(unit)}</text>',
     ]
     return (
@@ -78,7 +78,7 @@ def _chart(parts: Iterable[str], top: float, unit: str, x_label: str) -> str:
 
 def _x_ticks(high: float) -> list[str]:
     return [
-        _text(LEFT + share * (RIGHT - LEFT), BOTTOM + 14, f"{share * high:.4g}")
+        text(LEFT + share * (RIGHT - LEFT), BOTTOM + 14, f"{share * high:.4g}")
         for share in QUARTERS
     ]
 
@@ -92,11 +92,12 @@ def _rect(x: float, width: float, share: float, title: str) -> str:
     )
 
 
-def _text(x: float, y: float, text: str, kind: str = "tick") -> str:
+def text(x: float, y: float, text: str, kind: str = "tick") -> str:
+    """A text element; `kind` is its class on the page."""
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
 
 
-def _nice(value: float) -> float:
+def nice(value: float) -> float:
     """The next of 1, 2, 4, 6, 8, 10 times a power of ten, whose quarters are round; 1 for 0."""
     if value <= 0:
         return 1.0

@@ -1,0 +1,320 @@
+"""Forty short bags under two configurations: on this machine, on two Ray nodes, through failures.
+
+Thirty drives of the world in five looks and ten pieces of the KITTI clip of ROS_XAI_DATA, six
+frames each. The run on the local engine is interrupted and resumed; on Ray a node is killed, another
+one joins, and the run is interrupted and resumed, too. Then: are the rows identical, each there
+once; does the comparison find the beams that one configuration lacks, and nothing between equals;
+are broken bags reported; what do two workers give over one. About 18 minutes of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+
+from benchmarks import results
+from benchmarks.seeded import STATE, Finished
+from ros_xai.data.kitti import RINGS, KittiClip
+from ros_xai.fleet.tables import COMPARED, SCHEMAS
+from ros_xai.replay.bag import Bag
+from ros_xai.replay.from_kitti import convert
+from ros_xai.world.bag import BagConfig, write_bag
+from ros_xai.world.bag_writer import BagWriter
+from ros_xai.world.camera import CAMERAS
+from ros_xai.world.lidar import Lidar, hdl64
+
+COMMAND = "ros_xai bench fleet"
+FOLDER = STATE / "fleet"
+FRAMES = 6  # of each short bag
+DRIVES = 30
+DOMAINS = ("clear", "overcast", "dusk", "night", "rain")
+SMALL = replace(CAMERAS["a"], width=160, height=48)
+FEW_BEAMS = Lidar(elevations=tuple(hdl64()[ring] for ring in sorted(RINGS)))
+# Rings of the world's four-beam sensor are 0..3, those of KITTI's 8, 24, 40, 56.
+CONFIGS = {
+    "all_beams": "depth: {ros__parameters: {rings: []}}\n",
+    "two_beams": "depth: {ros__parameters: {rings: [0, 3, 8, 56]}}\n",
+    "equal": "# the same as all_beams\ndepth: {ros__parameters: {rings: []}}\n",
+}
+EVALUATE = [sys.executable, "-c", "from ros_xai.cli import app; app()", "evaluate"]
+ENVIRONMENT = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "COLUMNS": "100"}
+
+
+class Clip:
+    """Some frames of a clip, as `convert` takes it."""
+
+    def __init__(self, clip: KittiClip, first: int, frames: int) -> None:
+        self._clip, self._first, self._frames = clip, first, frames
+
+    def __len__(self) -> int:
+        return self._frames
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clip, name)
+
+    def image(self, index: int) -> Any:
+        return self._clip.image(self._first + index)
+
+    def scan(self, index: int) -> Any:
+        return self._clip.scan(self._first + index)
+
+
+def bags() -> Path:
+    """The manifest of the bags, which are written where they are missing."""
+    folder = FOLDER / "bags"
+    clip = KittiClip(Path(os.environ["ROS_XAI_DATA"]) / "kitti")
+    entries = []
+    for seed in range(DRIVES):
+        look = DOMAINS[seed % len(DOMAINS)]
+        path = folder / f"world_{seed:02}.mcap"
+        if not path.exists():
+            config = BagConfig(100 + seed, FRAMES / 10, "town", look, SMALL, FEW_BEAMS)
+            write_bag(config, path, jobs=1)
+        time_of_day = look if look in ("dusk", "night") else "day"
+        tags = {"source": "world", "domain": look, "time of day": time_of_day}
+        entries.append({"path": path.name, "tags": tags})
+    for piece in range(len(clip) // FRAMES):
+        path = folder / f"kitti_{piece}.mcap"
+        if not path.exists():
+            convert(Clip(clip, piece * FRAMES, FRAMES), path)  # type: ignore[arg-type]
+        tags = {"source": "kitti", "domain": "city", "time of day": "day"}
+        entries.append({"path": path.name, "tags": tags})
+    manifest = folder / "fleet.yaml"
+    manifest.write_text(yaml.safe_dump({"bags": entries}, sort_keys=False))
+    return manifest
+
+
+def configs(*names: str) -> list[str]:
+    """Options for configurations, whose files are written."""
+    options = []
+    for name in names:
+        path = FOLDER / f"{name}.yaml"
+        path.write_text(CONFIGS[name])
+        options += ["--config", str(path)]
+    return options
+
+
+class Run:
+    """`ros_xai evaluate` as a process; `events` happen when so many tasks are done."""
+
+    def __init__(self, out: Path, *arguments: str) -> None:
+        self.out = out
+        self.command = [*EVALUATE, *arguments, "--out", str(out)]
+
+    def done(self) -> int:
+        """Finished tasks."""
+        return len(list((self.out / "bags").glob("*.parquet")))
+
+    def go(self, *events: tuple[int, Callable[[subprocess.Popen[bytes]], None]]) -> dict[str, Any]:
+        """Run it to its end; the exit code, wall seconds, and the tasks done before and after."""
+        before, started, left = self.done(), time.perf_counter(), list(events)
+        process = subprocess.Popen(self.command, env=ENVIRONMENT)
+        while process.poll() is None:
+            if left and self.done() >= left[0][0]:
+                left.pop(0)[1](process)
+            time.sleep(0.05)
+        wall_s = round(time.perf_counter() - started, 1)
+        return {
+            "exit_code": process.returncode,
+            "wall_s": wall_s,
+            "done_before": before,
+            "done_after": self.done(),
+        }
+
+
+def interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C."""
+    process.send_signal(signal.SIGINT)
+
+
+def on_local(manifest: Path) -> dict[str, Any]:
+    """Interrupted after 25 tasks, then resumed."""
+    run = Run(FOLDER / "local", str(manifest), *configs("all_beams", "two_beams"), "--jobs", "2")
+    return {"interrupted": run.go((25, interrupt)), "resumed": run.go()}
+
+
+def on_ray(manifest: Path) -> dict[str, Any]:
+    """Two nodes of one core: one is killed after 15 tasks, a new one joins, an interrupt after 50."""
+    os.environ.update(ENVIRONMENT)
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 128 << 20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    worker = cluster.add_node(num_cpus=1, object_store_memory=128 << 20)
+    options = ["--engine", "ray", "--address", cluster.address]
+    run = Run(FOLDER / "ray", str(manifest), *configs("all_beams", "two_beams"), *options)
+
+    def kill(process: subprocess.Popen[bytes]) -> None:
+        cluster.remove_node(worker, allow_graceful=False)
+
+    def join(process: subprocess.Popen[bytes]) -> None:
+        cluster.add_node(num_cpus=1, object_store_memory=128 << 20)
+
+    try:
+        first = run.go((15, kill), (25, join), (50, interrupt))
+        return {"node_killed_then_interrupted": first, "resumed": run.go()}
+    finally:
+        cluster.shutdown()
+
+
+def rows(folder: Path) -> dict[str, Any]:
+    """How many rows each table has, and how many keys of tasks, each in one part file."""
+    found: dict[str, Any] = {}
+    for table in SCHEMAS:
+        parts = [pq.read_table(path) for path in (folder / table).glob("*.parquet")]
+        found[table] = sum(len(part) for part in parts)
+    keys = [key for path in (folder / "bags").glob("*.parquet") for key in _keys(path)]
+    return {"rows": found, "tasks": len(keys), "distinct_tasks": len(set(keys))}
+
+
+def _keys(path: Path) -> list[str]:
+    return pq.read_table(path, columns=["key"])["key"].to_pylist()
+
+
+def identical() -> dict[str, Any]:
+    """Whether both engines wrote the same rows, table by table and part by part."""
+    same = {}
+    for table in COMPARED:
+        ours, theirs = ((FOLDER / engine / table).glob("*.parquet") for engine in ("local", "ray"))
+        a, b = ({p.name: p for p in parts} for parts in (ours, theirs))
+        same[table] = a.keys() == b.keys() and all(
+            pq.read_table(a[name]).equals(pq.read_table(b[name])) for name in a
+        )
+    counts = {engine: rows(FOLDER / engine) for engine in ("local", "ray")}
+    return {"identical": same, **counts}
+
+
+def verdicts(manifest: Path) -> dict[str, Any]:
+    """What the comparison calls the planted regression, and two equals."""
+    planted = json.loads((FOLDER / "local" / "verdict.json").read_text())
+    run = Run(FOLDER / "local", str(manifest), *configs("all_beams", "equal"), "--jobs", "2")
+    ended = run.go()
+    equal = json.loads((FOLDER / "local" / "verdict.json").read_text())
+    regressions = [c for c in planted["comparisons"] if c["verdict"] == "regression"]
+    whole = [c for c in planted["comparisons"] if c["metric"] == "abs_rel" and not c["slice"]]
+    return {
+        "planted": {
+            "regressions": len(regressions),
+            "improvements": sum(c["verdict"] == "improvement" for c in planted["comparisons"]),
+            "first_of_report": planted["comparisons"][0],
+            "abs_rel": whole[0],
+        },
+        "equal": {
+            **ended,
+            "compared": len(equal["comparisons"]),
+            "verdicts": sorted({c["verdict"] for c in equal["comparisons"]}),
+        },
+    }
+
+
+def broken_bags() -> dict[str, Any]:
+    """One cut off, one without an image, one of noise, one whole: what is said of them."""
+    folder = FOLDER / "broken"
+    folder.mkdir(exist_ok=True)
+    whole = FOLDER / "bags" / "kitti_0.mcap"
+    (folder / "whole.mcap").write_bytes(whole.read_bytes())
+    (folder / "truncated.mcap").write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    (folder / "noise.mcap").write_bytes(b"no bag at all" * 100)
+    with BagWriter(folder / "no_camera.mcap") as bag:
+        for record in Bag(whole).records():
+            if not record.topic.startswith("/camera"):
+                bag.cdr(record.topic, record.type, record.data, record.log_ns)
+    ended = Run(FOLDER / "out-broken", str(folder), *configs("all_beams")).go()
+    verdict = json.loads((FOLDER / "out-broken" / "verdict.json").read_text())
+    said = {p["bag"]: p["problem"].replace(str(folder), "") for p in verdict["problems"]}
+    return {"exit_code": ended["exit_code"], "problems": said}
+
+
+def scaling(manifest: Path) -> dict[str, Any]:
+    """Sixteen bags with one worker and with two; and longer bags, for the time per frame."""
+    entries = yaml.safe_load(manifest.read_text())["bags"]
+    chosen = [str(manifest.parent / e["path"]) for e in (*entries[:12], *entries[30:34])]
+    found: dict[str, Any] = {"bags": len(chosen)}
+    for jobs in (1, 2):
+        out = FOLDER / f"scaling-{jobs}"
+        ended = Run(out, *chosen, *configs("all_beams"), "--jobs", str(jobs)).go()
+        found[f"{jobs}_workers"] = {"wall_s": ended["wall_s"], **_timings(out)}
+    found["speed_up"] = round(found["1_workers"]["wall_s"] / found["2_workers"]["wall_s"], 2)
+    return found
+
+
+def lengths() -> dict[str, Any]:
+    """Seconds of a task by its frames, from bags of 6 and of 60 frames of each image size."""
+    folder = FOLDER / "long"
+    clip = KittiClip(Path(os.environ["ROS_XAI_DATA"]) / "kitti")
+    if not (folder / "kitti_60.mcap").exists():
+        for frames in (6, 60):
+            convert(Clip(clip, 0, frames), folder / f"kitti_{frames}.mcap")  # type: ignore[arg-type]
+    for frames in (6, 60):
+        path = folder / f"world_{frames}.mcap"
+        if not path.exists():
+            config = BagConfig(100, frames / 10, "town", "clear", CAMERAS["a"], FEW_BEAMS)
+            write_bag(config, path, jobs=1)
+    out = FOLDER / "out-long"
+    Run(out, str(folder), *configs("all_beams"), "--jobs", "1").go()
+    tables = [pq.read_table(path).to_pylist() for path in (out / "timings").glob("*.parquet")]
+    by_bag = {row["bag"]: row for rows_ in tables for row in rows_}
+    found = {}
+    for kind, size in (("world", "640x192"), ("kitti", "1242x375")):
+        short, long = by_bag[f"{kind}_6"], by_bag[f"{kind}_60"]
+
+        def slope(name: str, short: dict[str, Any] = short, long: dict[str, Any] = long) -> float:
+            return (long[name] - short[name]) / (long["frames"] - short["frames"])
+
+        found[size] = {
+            "cpu_s_per_frame": round(slope("cpu_s"), 4),
+            "cpu_s_fixed": round(short["cpu_s"] - slope("cpu_s") * short["frames"], 2),
+            "bag_kB_per_frame": round(slope("bag_bytes") / 1e3, 1),
+            "scratch_kB_per_frame": round(slope("scratch_bytes") / 1e3, 1),
+            "row_kB_per_frame": round(slope("row_bytes") / 1e3, 2),
+            "row_kB_fixed": round((short["row_bytes"] - slope("row_bytes") * 6) / 1e3, 1),
+            "max_rss_mb": round(long["max_rss_mb"]),
+        }
+    return found
+
+
+def _timings(out: Path) -> dict[str, Any]:
+    parts = [pq.read_table(path).to_pylist()[0] for path in (out / "timings").glob("*.parquet")]
+    mean = {
+        name: round(sum(part[name] for part in parts) / len(parts), 2)
+        for name in ("startup_s", "replay_s", "judge_s", "total_s", "cpu_s")
+    }
+    return {"tasks": len(parts), "mean_per_task": mean}
+
+
+def main() -> None:
+    """Run what is not done yet and write docs/results/fleet.json."""
+    argparse.ArgumentParser(prog=COMMAND, description=__doc__).parse_args()
+    manifest = bags()
+    finished = Finished("fleet", (FRAMES, DRIVES, DOMAINS, CONFIGS))
+    steps: dict[str, Callable[[], dict[str, Any]]] = {
+        "scaling": lambda: scaling(manifest),
+        "lengths": lengths,
+        "local": lambda: on_local(manifest),
+        "ray": lambda: on_ray(manifest),
+        "rows": identical,
+        "verdicts": lambda: verdicts(manifest),
+        "broken": broken_bags,
+    }
+    figures = {}
+    for name, step in steps.items():
+        result = finished.get({"step": name}, step)
+        figures[name] = {k: v for k, v in result.items() if k not in ("step", "settings")}
+    data = f"{DRIVES} drives of the world at 160x48, {60 // FRAMES} pieces of a KITTI clip"
+    results.write("fleet", COMMAND, figures, data=data, frames_per_bag=FRAMES, seeds="100..129")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Evaluation of many bags under several configurations, on one machine or on a Ray cluster."""
