@@ -166,3 +166,9 @@ def drive(ros_context: Any) -> Iterator[Callable[..., Drive]]:
     yield make
     for made in drives:
         made.close()
+
+
+@pytest.fixture
+def sensors() -> Any:
+    """Makers of the messages of one camera and one LiDAR, by their stamp in milliseconds."""
+    return Drive

@@ -1,0 +1,331 @@
+"""The nodes as processes of their own: started, fed, killed, reconfigured, flooded, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_srvs.srv import Trigger
+
+from ros_xai.data.segmentation import Classes
+from ros_xai.segmentation.bundle import save_bundle
+from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
+
+ANSWERS = ("depth/image", "segmentation/labels")
+PERIOD_S = 0.1
+PATIENCE_S = 120.0
+
+
+def bundle(path: Path) -> Path:
+    """A tiny segmenter."""
+    torch.manual_seed(0)
+    shape = NetworkConfig(classes=2, widths=(4, 8, 8, 8), blocks=1, decoder=8)
+    classes = Classes(("road", "car"), ((1, 2, 3), (200, 0, 0)), ((0,), (1,)))
+    return save_bundle(path, SegmentationNetwork(shape).eval(), classes, {"data": "none"})
+
+
+class Car:
+    """A peer that plays camera and LiDAR, listens to the answers, and starts processes."""
+
+    def __init__(self, context: Any, sensors: Any, folder: Path) -> None:
+        self.sensors, self.folder, self.context = sensors, folder, context
+        self.stamp = 0  # ms of the newest image
+        self.answers: dict[str, list[int]] = {topic: [] for topic in ANSWERS}
+        self.status: dict[str, Any] = {}  # newest of each name on /diagnostics
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.log = folder / "log"
+        self.peer = Node("car", context=context)
+        kinds = {"image": Image, "camera_info": CameraInfo, "points": PointCloud2}
+        self.senders = {t: self.peer.create_publisher(kind, t, 10) for t, kind in kinds.items()}
+        for topic, seen in self.answers.items():
+            self.peer.create_subscription(
+                Image, topic, lambda m, s=seen: s.append(Time.from_msg(m.header.stamp)), 50
+            )
+        self.peer.create_subscription(DiagnosticArray, "/diagnostics", self._on_report, 50)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.peer)
+
+    def _on_report(self, message: DiagnosticArray) -> None:
+        self.status |= {each.name.split(": ")[-1]: each for each in message.status}
+
+    def start(self, *arguments: str, module: str = "ros_xai.cli") -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(self.context.get_domain_id())}
+        with self.log.open("ab") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", f"from {module} import app; app()", *arguments],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+        return self.processes[-1]
+
+    def perception(self, *arguments: str, nodes: str = "depth,segmentation", **parameters: Any):
+        """`ros_xai perception` with what the tests' sensors need."""
+        given = {
+            "depth:T_camera_lidar": self.sensors.T_CAMERA_LIDAR,
+            "segmentation:weights": str(bundle(self.folder / "tiny.safetensors")),
+            **{name.replace("__", ":"): value for name, value in parameters.items()},
+        }
+        flags = [f for n, v in given.items() for f in ("--param", f"{n}:={json.dumps(v)}")]
+        return self.start("perception", "--nodes", nodes, *flags, *arguments)
+
+    def feed(self) -> None:
+        """The next image with its cloud and calibration."""
+        self.stamp += 100
+        for topic in ("camera_info", "points", "image"):
+            self.senders[topic].publish(getattr(self.sensors, topic)(self.stamp))
+
+    def until(self, condition: Callable[[], Any], feeding: bool = False) -> None:
+        """Spins, and feeds at 10 Hz if asked, until the condition holds."""
+        deadline, due = time.monotonic() + PATIENCE_S, time.monotonic()
+        while not condition():
+            assert time.monotonic() < deadline, f"did not come; log:\n{self.log.read_text()}"
+            assert any(p.poll() is None for p in self.processes), self.log.read_text()
+            if feeding and time.monotonic() >= due:
+                due = time.monotonic() + PERIOD_S
+                self.feed()
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def answered(self, *topics: str, more: int = 3) -> None:
+        """Feeds until every topic has so many more answers."""
+        before = {topic: len(self.answers[topic]) for topic in topics}
+        self.until(lambda: all(len(self.answers[t]) >= n + more for t, n in before.items()), True)
+
+    def call(self, kind: type[Any], service: str, request: Any) -> Any:
+        client = self.peer.create_client(kind, service)
+        self.until(client.service_is_ready)
+        future = client.call_async(request)
+        self.until(future.done)
+        self.peer.destroy_client(client)
+        return future.result()
+
+    def values(self, name: str) -> dict[str, str]:
+        """The newest figures that a node told."""
+        self.until(lambda: name in self.status)
+        return {value.key: value.value for value in self.status[name].values}
+
+    def fresh(self, name: str) -> Any:
+        """A status that is published from now on."""
+        self.status.pop(name, None)
+        self.until(lambda: name in self.status)
+        return self.status[name]
+
+    def stop(self, process: subprocess.Popen[bytes], number: int = signal.SIGINT) -> int:
+        process.send_signal(number)
+        return process.wait(PATIENCE_S)
+
+    def pid(self, name: str) -> int:
+        """The newest process of that name that the supervisor told of."""
+        told = re.findall(rf"{name} started as process (\d+)", self.log.read_text())
+        return int(told[-1]) if told else 0
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in self.processes:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self.executor.shutdown()
+        self.peer.destroy_node()
+
+
+@pytest.fixture
+def car(ros_context: Any, sensors: Any, tmp_path: Path) -> Iterator[Car]:
+    made = Car(ros_context, sensors, tmp_path)
+    yield made
+    made.close()
+
+
+def test_one_process_answers_every_node_and_decodes_each_image_once(car: Car) -> None:
+    process = car.perception()
+    car.answered(*ANSWERS, more=10)
+    fed = set(range(100, car.stamp + 1, 100))
+    for topic in ANSWERS:
+        stamps = [time.nanoseconds // 10**6 for time in car.answers[topic]]
+        assert set(stamps) <= fed
+        assert stamps == sorted(stamps)
+    # Both nodes have taken the images: each was decoded, and turned to rgb, for one of them only.
+    car.until(lambda: int(car.values("nodes")["decoding.saved"]) > 10, True)
+    told = car.values("nodes")
+    assert told["depth"] == told["segmentation"] == "active"
+    assert "explanation" not in told
+    assert car.stop(process) == 0
+    assert "Traceback" not in car.log.read_text()
+
+
+def test_the_manager_stops_and_starts_all_nodes(car: Car) -> None:
+    car.perception()
+    car.answered(*ANSWERS)
+    stopped = car.call(Trigger, "/perception/stop", Trigger.Request())
+    assert stopped.success, stopped.message
+    assert car.values("nodes")["depth"] == "active" or car.status
+    car.until(lambda: car.peer.count_subscribers("/image") == 0)
+    started = car.call(Trigger, "/perception/start", Trigger.Request())
+    assert started.success, started.message
+    car.answered(*ANSWERS)
+
+
+def test_lifecycle_by_hand_from_unconfigured_to_finalized(car: Car) -> None:
+    car.perception(nodes="depth", depth__autostart=False)
+
+    def change(transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return car.call(ChangeState, "/depth/change_state", request).success
+
+    def state() -> str:
+        return car.call(GetState, "/depth/get_state", GetState.Request()).current_state.label
+
+    assert state() == "unconfigured"
+    assert not change(Transition.TRANSITION_ACTIVATE)
+    assert change(Transition.TRANSITION_CONFIGURE)
+    assert state() == "inactive"
+    assert car.peer.count_subscribers("/image") == 0
+    assert change(Transition.TRANSITION_ACTIVATE)
+    car.answered("depth/image")
+    assert change(Transition.TRANSITION_DEACTIVATE)
+    assert change(Transition.TRANSITION_CLEANUP)
+    assert state() == "unconfigured"
+    assert change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert state() == "finalized"
+
+
+def test_a_killed_process_is_started_again_while_the_other_answers_on(car: Car) -> None:
+    process = car.perception("--separate", "--respawn")
+    car.answered(*ANSWERS)
+    killed = car.pid("depth")
+    os.kill(killed, signal.SIGKILL)
+    car.answered("segmentation/labels")
+    car.until(lambda: car.pid("depth") != killed, feeding=True)
+    car.answered(*ANSWERS)
+    assert "depth ended with code -9" in car.log.read_text()
+    children = [car.pid("depth"), car.pid("segmentation")]
+    assert car.stop(process) == 0
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_parameters_change_live_as_a_set_or_not_at_all(car: Car) -> None:
+    car.perception(nodes="depth")
+    car.answered("depth/image")
+
+    def put(**values: Any) -> Any:
+        parameters: list[ParameterMessage] = [
+            Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
+        ]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        return car.call(SetParametersAtomically, "/depth/set_parameters_atomically", request).result
+
+    refused = put(sync_slop=0.07, rings=[2, -1])
+    assert not refused.successful
+    assert "expected numbers from 0" in refused.reason
+    assert "deactivate" in put(engine="onnxruntime").reason
+    assert not put(sync_slop=5.0).successful  # out of its range
+    assert put(latency_tolerance_ms=1.0, rings=[2, 5]).successful
+    car.answered("depth/image", more=1)
+    # The tolerance took effect: no answer of any machine takes less than a millisecond.
+    car.until(
+        lambda: (
+            "of 1 ms" in car.fresh("depth").message or "over 1 ms" in car.status["depth"].message
+        ),
+        True,
+    )
+
+
+def test_under_overload_the_newest_wins_and_the_rest_is_counted(car: Car) -> None:
+    car.perception()
+    car.answered(*ANSWERS)
+
+    def flood() -> bool:
+        for _ in range(20):
+            car.feed()
+        told = car.values("depth")
+        return int(told.get("drops.image.superseded", "0")) > 0
+
+    car.until(flood)
+    car.answered(*ANSWERS)
+    stamps = [time.nanoseconds for time in car.answers["depth/image"]]
+    assert stamps == sorted(stamps)
+    status = car.fresh("depth")
+    assert "internal_error" not in str(status.values)
+
+
+def test_a_bag_that_starts_again_is_answered_again(car: Car) -> None:
+    car.perception("--use-sim-time")
+    clock = car.peer.create_publisher(Clock, "/clock", 10)
+
+    def tick() -> None:
+        clock.publish(Clock(clock=Time(nanoseconds=car.stamp * 10**6).to_msg()))
+
+    def answered(topics: tuple[str, ...], earlier_than_ms: int) -> None:
+        before = {topic: len(car.answers[topic]) for topic in topics}
+
+        def enough() -> bool:
+            tick()
+            fresh = {t: car.answers[t][n:] for t, n in before.items()}
+            return all(
+                sum(stamp.nanoseconds < earlier_than_ms * 10**6 for stamp in stamps) >= 3
+                for stamps in fresh.values()
+            )
+
+        car.until(enough, feeding=True)
+
+    car.stamp = 1_000_000
+    answered(ANSWERS, 2_000_000)
+    car.stamp = 0
+    answered(ANSWERS, 1_000_000)
+
+
+def test_a_node_whose_weights_come_late_starts_by_itself(car: Car) -> None:
+    late = car.folder / "late.safetensors"
+    car.perception(segmentation__weights=str(late), perception__retry_period=0.5)
+    car.answered("depth/image")
+    status = car.fresh("nodes")
+    assert status.level == b"\x02"
+    assert "segmentation is unconfigured" in status.message
+    assert "late.safetensors" in status.message
+    bundle(late)
+    car.answered(*ANSWERS)
+    assert car.fresh("nodes").level == b"\x00"
+
+
+def test_a_second_copy_of_ctrl_c_does_not_cut_the_end_short(car: Car) -> None:
+    process = car.perception()
+    car.answered(*ANSWERS)
+    process.send_signal(signal.SIGINT)
+    assert car.stop(process) == 0
+
+
+def test_what_cannot_run_ends_with_what_was_expected(car: Car) -> None:
+    process = car.perception(depth__rings=[-1])
+    assert process.wait(PATIENCE_S) == 2
+    assert "rings: expected numbers from 0" in car.log.read_text()
+    process = car.perception("--remap", "__node:=everything")
+    assert process.wait(PATIENCE_S) == 2
+    assert "expected the node depth; it was renamed to everything" in car.log.read_text()
