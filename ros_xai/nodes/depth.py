@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from ros_xai.core.beams import SilentBeams
 from ros_xai.core.camera import back_project
 from ros_xai.core.geometry import transform
 from ros_xai.core.pointcloud import keep_rings, rings_from_elevation, sparse_depth
@@ -69,6 +70,7 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         )
         self._without_lidar = 0
         self._pixels_hit: int | None = None
+        self._beams = SilentBeams()
         weights = Path(config.weights) if config.weights else SHIPPED
         self._estimator: DepthEstimator | None = DepthEstimator.load(
             weights, config.engine, config.threads, config.max_pixels
@@ -109,6 +111,13 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         if self._without_lidar:
             yield Finding(
                 "warn", f"camera only: no points for the last {self._without_lidar} images"
+            )
+        elif silent := self._beams.silent():
+            named = ", ".join(map(str, silent[:8])) + (", ..." if len(silent) > 8 else "")
+            yield Finding(
+                "warn",
+                f"{len(silent)} of {self._beams.expected()} beams silent: rings {named}; "
+                "depth rests on the others and the camera",
             )
         if self._pixels_hit == 0:
             yield Finding("warn", "no point falls into the image: check rings and T_camera_lidar")
@@ -216,11 +225,12 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
             self._pixels_hit = None
             return np.zeros((camera.height, camera.width), np.float32)
         self._without_lidar = 0
-        xyz = cloud.xyz
-        if config.rings:
-            ring = cloud.ring
-            if ring is None:
-                ring = rings_from_elevation(xyz, config.beams)
+        xyz, ring = cloud.xyz, cloud.ring
+        if ring is None and config.rings:
+            ring = rings_from_elevation(xyz, config.beams)
+        if ring is not None:
+            self._beams.see(ring, config.rings)
+        if ring is not None and config.rings:
             xyz = xyz[keep_rings(ring, config.rings)]
         T_camera_lidar = self._T_camera_lidar(camera_frame, cloud.frame_id, config)
         sparse = sparse_depth(

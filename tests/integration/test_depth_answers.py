@@ -131,6 +131,27 @@ def test_without_lidar_the_camera_answers_alone_and_says_so(drive):
     assert "camera only" not in d.status()[0]
 
 
+@pytest.mark.parametrize("rings", [[], [2, 5]])
+def test_beams_that_fall_silent_are_named_and_the_others_still_answer(drive, rings):
+    d = drive(rings=rings)
+    structured = pointclouds.to_structured(d.points(0))
+    xyz, ring = pointclouds.xyz(structured)[0], structured["ring"]
+    left = ring != 5
+    for stamp in range(0, 1400, 200):
+        if stamp < 200:
+            d.frame(stamp)
+            assert "silent" not in d.status()[0]
+            continue
+        header = d.points(stamp).header
+        d.send("camera_info", d.camera_info(stamp))
+        d.send("points", pointclouds.to_message(xyz[left], header, ring=ring[left]))
+        d.send("image", d.image(stamp))
+    assert d.answers() == list(range(0, 1400, 200))
+    assert f"1 of {len(rings) or 8} beams silent: rings 5" in d.status()[0]
+    d.frame(1400)
+    assert "silent" not in d.status()[0]
+
+
 def test_without_lidar_images_are_dropped_by_name_where_it_is_required(drive):
     d = drive(lidar_required=True)
     d.send("camera_info", d.camera_info(0))
