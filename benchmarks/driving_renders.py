@@ -57,7 +57,7 @@ def rendered(domain: str, test: bool = False, source: bool = False) -> Labelled:
 
 def camvid(split: str, prefixes: tuple[str, ...] = ("",)) -> Labelled:
     """CamVid's `train` or `val`, or some of its sequences, at the size of the renders."""
-    samples = LabelledFolder(_real_data() / "camvid" / split, CAMVID, prefixes)
+    samples = LabelledFolder(real_data() / "camvid" / split, CAMVID, prefixes)
     return Labelled(*resized_samples(samples, RENDERS.height, RENDERS.width))
 
 
@@ -71,8 +71,9 @@ def shrunk(samples: Labelled, height: int, width: int) -> Labelled:
 
 def camvid_available() -> bool:
     """Whether ROS_XAI_DATA names a folder with CamVid."""
-    return (_real_data() / "camvid").is_dir()
+    return (real_data() / "camvid").is_dir()
 
 
-def _real_data() -> Path:
+def real_data() -> Path:
+    """The folder that ROS_XAI_DATA names."""
     return Path(os.environ.get("ROS_XAI_DATA", "no ROS_XAI_DATA"))

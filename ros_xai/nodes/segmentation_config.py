@@ -15,7 +15,7 @@ class SegmentationConfig(NodeConfig):
 
     weights: str = parameter(
         "",
-        "a .safetensors file with its card beside; none ships yet, so it must be given. Set on "
+        "a .safetensors file with its card beside; empty: the shipped network. Set on "
         "the running node it is checked, then swapped in between two frames, or refused with the "
         "reason",
     )

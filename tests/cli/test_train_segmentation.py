@@ -36,7 +36,7 @@ def write_data(folder: Path, names: list[str], seed: int = 0) -> Path:
 
 
 def train(out: Path, *arguments: object, steps: int = 3) -> Result:
-    small = ["--steps", steps, "--batch", 4, "--height", 64, "--width", 64, "--out", out]
+    small = ["--steps", steps, "--batch", 4, "--height", 96, "--width", 96, "--out", out]
     return CliRunner().invoke(app, [str(a) for a in (*arguments, *small)])
 
 
