@@ -8,6 +8,7 @@ ros2 launch ros_xai perception.launch.py composed:=false depth_engine:=openvino 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -28,6 +29,7 @@ TOPICS = {
     "map": "the map of the forecasting node",
 }
 SWITCH = ["true", "false"]
+PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE"
 
 # name -> (default, description, choices if only some values are good)
 ARGUMENTS = {
@@ -55,6 +57,12 @@ ARGUMENTS = {
         "",
         "YAML file with a line FROM: TO for each topic, or the name of one in config: autoware",
         None,
+    ),
+    "shared_memory": (
+        "true",
+        "give Fast DDS shared memory for whole images (config/fastdds.xml), unless "
+        "FASTDDS_DEFAULT_PROFILES_FILE is set",
+        SWITCH,
     ),
     "composed": ("true", "all nodes in one process, which decodes each image once", SWITCH),
     "rviz": ("false", "show inputs and answers in RViz", SWITCH),
@@ -89,6 +97,7 @@ def _processes(context: LaunchContext) -> list[Node]:
             _parameter_file(given),
         ],
         "remappings": list(_remaps(context, given).items()),
+        "additional_env": _environment(context, given),
         "respawn": given["respawn"] == "true",
         "respawn_delay": 1.0,
         "output": "screen",
@@ -113,6 +122,13 @@ def _parameter_file(given: dict[str, str]) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
         yaml.safe_dump(content, file)
     return file.name
+
+
+def _environment(context: LaunchContext, given: dict[str, str]) -> dict[str, str]:
+    if given["shared_memory"] != "true" or PROFILES in os.environ:
+        return {}
+    share = FindPackageShare("ros_xai").perform(context)
+    return {PROFILES: str(Path(share) / "config" / "fastdds.xml")}
 
 
 def _remaps(context: LaunchContext, given: dict[str, str]) -> dict[str, str]:

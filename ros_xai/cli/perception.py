@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,13 @@ def perception(
     separate: Annotated[
         bool, typer.Option("--separate", help="One process for each node instead of one for all.")
     ] = False,
+    shared_memory: Annotated[
+        bool,
+        typer.Option(
+            help="Give Fast DDS shared memory for whole images, unless "
+            "FASTDDS_DEFAULT_PROFILES_FILE is set."
+        ),
+    ] = True,
     respawn: Annotated[
         bool, typer.Option("--respawn", help="Start a process again when it has died.")
     ] = False,
@@ -78,6 +86,8 @@ def perception(
         raise typer.BadParameter(str(error), param_hint="--remaps") from None
     if wrong := [each for each in moved if ":=" not in each]:
         raise typer.BadParameter(f"expected FROM:=TO; got {wrong[0]}", param_hint="--remap")
+    if shared_memory:
+        os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(_config_file("fastdds.xml")))
     values: dict[str, dict[str, Any]] = {"perception": {n: n in chosen for n in NODES}}
     for each in param or []:
         node, name, value = _parameter(each)
@@ -150,15 +160,20 @@ def _from_file(name: str) -> list[str]:
         return []
     path = Path(name)
     if not path.suffix:
-        folders = (
-            Path(__file__).resolve().parents[2] / "config",
-            Path(sys.prefix) / "share" / "ros_xai" / "config",
-        )
-        named = [folder / f"{name}.yaml" for folder in folders]
-        path = next((each for each in named if each.is_file()), named[0])
+        path = _config_file(f"{name}.yaml")
     content = yaml.safe_load(path.read_text())
     if not isinstance(content, dict) or not all(
         isinstance(side, str) for pair in content.items() for side in pair
     ):
         raise ValueError(f"expected lines FROM: TO in {path}")
     return [f"{old}:={new}" for old, new in content.items()]
+
+
+def _config_file(name: str) -> Path:
+    """A file of config, in the checkout or where pip has put it."""
+    folders = (
+        Path(__file__).resolve().parents[2] / "config",
+        Path(sys.prefix) / "share" / "ros_xai" / "config",
+    )
+    found = [folder / name for folder in folders]
+    return next((each for each in found if each.is_file()), found[0])
