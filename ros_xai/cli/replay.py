@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +22,14 @@ from ros_xai.replay.results import Results, read_json
 from ros_xai.replay.session import Pace, ReplayError
 from ros_xai.replay.topics import TopicError
 
-DEPTH_INPUTS = ("image", "image/compressed", "camera_info", "points")
-NODES = ("depth",)
+IMAGES = ("image", "image/compressed")
+DEPTH_INPUTS = (*IMAGES, "camera_info", "points")
+# Name: module and class (torch takes seconds to import), inputs, and the topic of its answers.
+NODES = {
+    "depth": ("depth", "DepthNode", DEPTH_INPUTS, replaying.DEPTH),
+    "segmentation": ("segmentation", "SegmentationNode", IMAGES, replaying.LABELS),
+}
+INPUTS = sorted({name for _, _, inputs, _ in NODES.values() for name in inputs})
 FAILURES = (OSError, BagError, ReplayError, ConfigError, RuntimeError)
 
 
@@ -35,7 +42,9 @@ def replay(
         Path | None,
         typer.Option(help="ROS parameter file of the nodes.", exists=True, dir_okay=False),
     ] = None,
-    nodes: Annotated[str, typer.Option(help="Nodes to run, by comma.")] = ",".join(NODES),
+    nodes: Annotated[
+        str, typer.Option(help=f"Nodes to run, by comma, of {', '.join(NODES)}.")
+    ] = "depth",
     lockstep: Annotated[
         bool, typer.Option("--lockstep", help="Every message waits for its answers: repeatable.")
     ] = False,
@@ -53,6 +62,7 @@ def replay(
     Examples:
       ros_xai replay kitti.mcap --lockstep --out out/kitti
       ros_xai replay drive.db3 --rate 0.5
+      ros_xai replay drive.mcap --nodes depth,segmentation
       ros_xai replay my_rosbag2_folder --remap image:=/front/image_rect --config my.yaml
     """
     if lockstep and rate != 1.0:
@@ -135,7 +145,7 @@ def _print(metrics: dict[str, Any], page: Path) -> None:
     table = Table("figure", "value")
     table.columns[1].justify = "right"
     for name, value in metrics.items():
-        if not name.startswith(("depth.range.", "depth.beam.")):
+        if not name.startswith(("depth.range.", "depth.beam.", "segmentation.iou.")):
             table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
     Console().print(table)
     typer.echo(f"figures: {page.parent / 'metrics.json'}\nreport:  {page}")
@@ -144,13 +154,13 @@ def _print(metrics: dict[str, Any], page: Path) -> None:
 def _kinds(names: str) -> list[replaying.NodeKind]:
     kinds = []
     for name in filter(None, names.split(",")):
-        if name != "depth":
+        if name not in NODES:
             raise typer.BadParameter(
                 f"expected some of {', '.join(NODES)}; got {name}", param_hint="--nodes"
             )
-        from ros_xai.nodes.depth import DepthNode  # torch takes seconds to import
-
-        kinds.append(replaying.NodeKind(DepthNode, DEPTH_INPUTS, replaying.DEPTH))
+        module, kind, inputs, answer = NODES[name]
+        make = getattr(importlib.import_module(f"ros_xai.nodes.{module}"), kind)
+        kinds.append(replaying.NodeKind(make, inputs, answer))
     return kinds
 
 
@@ -158,9 +168,9 @@ def _topics(remaps: list[str]) -> dict[str, str]:
     topics = {}
     for remap in remaps:
         name, separator, topic = remap.partition(":=")
-        if not separator or name not in DEPTH_INPUTS or not topic.startswith("/"):
+        if not separator or name not in INPUTS or not topic.startswith("/"):
             raise typer.BadParameter(
-                f"expected INPUT:=/TOPIC with INPUT one of {', '.join(DEPTH_INPUTS)}; got {remap}",
+                f"expected INPUT:=/TOPIC with INPUT one of {', '.join(INPUTS)}; got {remap}",
                 param_hint="--remap",
             )
         topics[name] = topic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,7 @@ class Frame:
 
 
 Held = dict[str, dict[int, Record]]
+ANSWER, LATCHED = "answer", "latched"
 
 
 def frames(
@@ -71,62 +72,84 @@ def frames(
     A message that cannot be decoded leaves its part of the frame out; an answer that cannot be
     decoded is left out itself.
     """
-    held: Held = {role: {} for role in ("image", "truth_depth", "truth_points", "sparse", "info")}
-    by_topic = {
-        roles.image: "image",
-        roles.truth_depth: "truth_depth",
-        roles.truth_points: "truth_points",
-        roles.depth: "depth",
-        roles.sparse: "sparse",
-        roles.camera_info: "info",
+    topics = {
+        "image": roles.image,
+        "truth_depth": roles.truth_depth,
+        "truth_points": roles.truth_points,
+        ANSWER: roles.depth,
+        "sparse": roles.sparse,
+        "info": roles.camera_info,
     }
+    for answer, held in answered(bag, outputs, topics, only):
+        yield from _frame(answer, held, T_camera_lidar)
+
+
+def answered(
+    bag: Bag,
+    outputs: Bag,
+    topics: Mapping[str, str | None],
+    only: Collection[int] | None = None,
+) -> Iterator[tuple[Record, Held]]:
+    """Each message of the role ANSWER, in the order they were given, with what is held of the other
+    roles of `topics`: messages by stamp, of its own time and shortly after. Of the role LATCHED,
+    whose messages have no stamp, the last one is held, under 0."""
+    held: Held = {role: {} for role in topics if role != ANSWER}
+    by_topic = {topic: role for role, topic in topics.items() if topic is not None}
     answers: deque[Record] = deque()
     both = heapq.merge(bag.records(), outputs.records(), key=lambda record: record.log_ns)
     for record in both:
-        role, stamp_ns = by_topic.get(record.topic), stamp_of(record.data)
+        role = by_topic.get(record.topic)
+        if role == LATCHED:
+            held[role] = {0: record}
+            continue
+        stamp_ns = stamp_of(record.data)
         if role is None or stamp_ns is None:
             continue
-        if role == "depth":
+        if role == ANSWER:
             if only is None or stamp_ns in only:
                 answers.append(record)
         else:
             held[role][stamp_ns] = record
         while answers and record.log_ns > answers[0].log_ns + LATER_NS:
-            yield from _frame(answers.popleft(), held, T_camera_lidar)
+            yield answers.popleft(), held
         _forget(held, record.log_ns - KEEP_NS)
     while answers:
-        yield from _frame(answers.popleft(), held, T_camera_lidar)
+        yield answers.popleft(), held
 
 
 def _frame(
     answer: Record, held: Held, T_camera_lidar: NDArray[np.float64] | None
 ) -> Iterator[Frame]:
     stamp_ns = stamp_of(answer.data)
-    depth = _image(answer)
+    depth = decoded_image(answer)
     if stamp_ns is None or depth is None:
         return
-    sparse = _image(held["sparse"].get(stamp_ns))
-    truth = _image(held["truth_depth"].get(stamp_ns))
+    sparse = decoded_image(held["sparse"].get(stamp_ns))
+    truth = decoded_image(held["truth_depth"].get(stamp_ns))
     if truth is None and T_camera_lidar is not None:
         truth = _swept(held, stamp_ns, T_camera_lidar, depth.shape)
-    image = held["image"].get(stamp_ns)
     yield Frame(
         stamp_ns,
         depth,
         np.zeros_like(depth) if sparse is None else np.nan_to_num(sparse),
-        None if image is None else _rgb(image),
+        decoded_rgb(held["image"].get(stamp_ns)),
         None if truth is None or truth.shape != depth.shape else np.nan_to_num(truth, posinf=0.0),
     )
 
 
-def _image(record: Record | None) -> NDArray[np.float32] | None:
+def decoded_image(record: Record | None) -> NDArray[Any] | None:
+    """The array of an Image message; None without one, or where it cannot be decoded."""
     try:
         return None if record is None else images.to_array(decode(record.data, Image))
     except MessageError:
         return None
 
 
-def _rgb(record: Record) -> NDArray[np.uint8] | None:
+def decoded_rgb(record: Record | None) -> NDArray[np.uint8] | None:
+    """The picture [H,W,3] of an Image or CompressedImage; None without one, or where it cannot be
+    decoded."""
+    if record is None:
+        return None
     compressed = record.type.endswith("CompressedImage")
     message_type: Any = CompressedImage if compressed else Image
     try:
@@ -155,5 +178,5 @@ def _swept(
 
 def _forget(held: Held, before_ns: int) -> None:
     for role, records in held.items():
-        if any(record.log_ns < before_ns for record in records.values()):
+        if role != LATCHED and any(record.log_ns < before_ns for record in records.values()):
             held[role] = {s: r for s, r in records.items() if r.log_ns >= before_ns}

@@ -11,12 +11,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ros_xai.data.segmentation import CAMVID, IGNORE
 from ros_xai.replay.frames import Frame
+from ros_xai.replay.labels import LabelFrame
+from ros_xai.segmentation.segmenter import overlay
 
 Rgb = NDArray[np.uint8]
 
 WIDTH = 480  # pixels of a picture in the report
 NEAR, FAR = 2.0, 80.0  # metres that the colours span, by logarithm
+LABEL_OPACITY = 0.6
 ERROR_SPAN = 0.5  # relative error with the full colour
 JPEG_QUALITY = 82
 
@@ -43,6 +47,20 @@ def panels(frame: Frame) -> list[Panel]:
         error = np.zeros_like(frame.depth)
         error[known] = (frame.depth[known] - frame.truth[known]) / frame.truth[known]
         views["error"] = _dots(grey, colour_error(error), known)
+    return [Panel(caption, to_uri(view)) for caption, view in views.items()]
+
+
+def label_panels(frame: LabelFrame) -> list[Panel]:
+    """Image, answer and truth in the colours of the classes, and where the two differ."""
+    ground = frame.image
+    if ground is None or ground.shape[:2] != frame.labels.shape:
+        ground = np.full((*frame.labels.shape, 3), 40, np.uint8)
+    views = {"camera": ground, "labels": overlay(ground, frame.labels, CAMVID, LABEL_OPACITY)}
+    if frame.truth is not None:
+        views["truth"] = overlay(ground, frame.truth, CAMVID, LABEL_OPACITY)
+        wrong = (frame.truth != IGNORE) & (frame.labels != frame.truth)
+        grey = _grey(ground, frame.labels.shape)
+        views["errors"] = np.where(wrong[..., None], np.uint8([215, 38, 30]), grey)
     return [Panel(caption, to_uri(view)) for caption, view in views.items()]
 
 

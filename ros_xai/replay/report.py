@@ -48,6 +48,7 @@ def write_report(results: Results) -> Path:
         topics=[_topic(topic) for topic in results.run["bag"]["topics"]],
         parameters={name: _shown(values) for name, values in results.run["parameters"].items()},
         sheet=_sheet(results, per_frame, samples, worst),
+        labels=_labels(results, metrics),
         legends={"depth": panels.depth_legend(), "error": panels.error_legend()},
         spans={"near": panels.NEAR, "far": panels.FAR, "error": panels.ERROR_SPAN},
     )
@@ -62,15 +63,23 @@ def _choose(
     per_frame: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]]
 ) -> tuple[list[int], list[int]]:
     """Stamps of evenly spread answers, and of the worst: by abs_rel, or else the slowest."""
-    stamps = [entry["stamp_ns"] for entry in per_frame]
-    spread = np.unique(np.linspace(0, len(stamps) - 1, SAMPLES).round().astype(int))
-    samples = [stamps[i] for i in spread] if stamps else []
-    judged = [entry for entry in per_frame if "abs_rel" in entry["figures"]]
-    if judged:
-        judged.sort(key=lambda entry: -entry["figures"]["abs_rel"])
-        return samples, [entry["stamp_ns"] for entry in judged[:WORST]]
+    samples, worst = _chosen(per_frame, "abs_rel")
+    if worst:
+        return samples, worst
     slowest = sorted(answers, key=lambda answer: -answer["wall_ms"])
     return samples, [answer["stamp_ns"] for answer in slowest[:WORST]]
+
+
+def _chosen(
+    per_frame: Sequence[dict[str, Any]], figure: str, lowest: bool = False
+) -> tuple[list[int], list[int]]:
+    """Stamps of evenly spread answers, and of those that are worst by a figure."""
+    stamps = [entry["stamp_ns"] for entry in per_frame]
+    spread = np.unique(np.linspace(0, len(stamps) - 1, SAMPLES).round().astype(int))
+    judged = [entry for entry in per_frame if figure in entry["figures"]]
+    judged.sort(key=lambda entry: entry["figures"][figure], reverse=not lowest)
+    samples = [stamps[i] for i in spread] if stamps else []
+    return samples, [entry["stamp_ns"] for entry in judged[:WORST]]
 
 
 def _sheet(
@@ -93,6 +102,30 @@ def _sheet(
     }
     chosen = {"samples": samples, "worst": worst}
     return {name: [rows[s] for s in stamps if s in rows] for name, stamps in chosen.items()}
+
+
+def _labels(results: Results, metrics: dict[str, Any]) -> dict[str, Any] | None:
+    """The section of segmentation: figures, IoU per class, pictures; None without the node."""
+    path = results.folder / "label_frames.json"
+    if results.run.get("labels") is None or not path.is_file():
+        return None
+    per_frame = read_json(path)
+    samples, worst = _chosen(per_frame, "miou", lowest=True)
+    figures = {entry["stamp_ns"]: entry["figures"] for entry in per_frame}
+    rows = {
+        frame.stamp_ns: {
+            "time_s": frame.stamp_ns / 1e9 - results.run["bag"]["start_s"],
+            "miou": figures[frame.stamp_ns].get("miou"),
+            "panels": panels.label_panels(frame),
+        }
+        for frame in results.label_frames(only={*samples, *worst})
+    }
+    chosen = {"samples": samples, "worst": worst}
+    return {
+        "judged": "segmentation.miou" in metrics,
+        "classes": _counts(metrics, "segmentation.iou."),
+        "sheet": {name: [rows[s] for s in stamps if s in rows] for name, stamps in chosen.items()},
+    }
 
 
 def _depth(metrics: dict[str, Any]) -> list[dict[str, Any]]:
@@ -174,7 +207,7 @@ def _topic(topic: dict[str, Any]) -> dict[str, Any]:
     return topic | {"type": topic["type"].replace("/msg/", "/"), "problems": ", ".join(problems)}
 
 
-def _counts(metrics: dict[str, Any], prefix: str) -> dict[str, int]:
+def _counts(metrics: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}
 
 

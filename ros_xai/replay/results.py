@@ -3,7 +3,8 @@
 outputs.mcap   what the nodes published
 run.json       what ran: bag and its scan, topics, parameters, versions, counts
 timing.json    when every answer came
-frames.json    figures of every answer
+frames.json    figures of every depth answer
+label_frames.json  figures of every segmentation answer, where there is one
 metrics.json   the figures of the run, flat; in lock-step the same bytes every time
 report.html    all of it for people
 """
@@ -11,15 +12,24 @@ report.html    all of it for people
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ros_xai.data.segmentation import CAMVID
 from ros_xai.replay.bag import Bag
 from ros_xai.replay.evaluate import frame_figures, mean_figures, percentiles
 from ros_xai.replay.frames import Frame, Roles, frames
+from ros_xai.replay.labels import (
+    LabelFrame,
+    LabelRoles,
+    label_confusion,
+    label_figures,
+    label_frames,
+)
 
 
 class Results:
@@ -50,6 +60,14 @@ class Results:
         outputs = Bag(self.folder / "outputs.mcap")
         return frames(Bag(self.bag), outputs, Roles(**roles), T_camera_lidar, only)
 
+    def label_frames(self, only: Collection[int] | None = None) -> Iterator[LabelFrame]:
+        """Segmentation answers, or those with a stamp of `only`, beside image and truth."""
+        roles = self.run.get("labels")
+        if roles is None or not self.bag.exists():
+            return iter(())
+        outputs = Bag(self.folder / "outputs.mcap")
+        return label_frames(Bag(self.bag), outputs, LabelRoles(**roles), only)
+
     def evaluate(self, seen: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Write frames.json and metrics.json; returns the metrics. `seen` is called per answer.
 
@@ -61,27 +79,48 @@ class Results:
             figures = {name: _rounded(value) for name, value in frame_figures(frame).items()}
             per_frame.append({"stamp_ns": frame.stamp_ns, "figures": figures})
             seen()
+        per_label_frame, labels = self._judge_labels()
         answers = self.timing["answers"]
         clock = "clock_ms" if self.run["pace"]["lockstep"] else "wall_ms"
         groups = {
-            "drops": {
-                k: n for node in self.run["nodes"].values() for k, n in node["drops"].items()
-            },
+            "drops": sum(
+                (Counter(node["drops"]) for node in self.run["nodes"].values()), Counter()
+            ),
             "lost": self.run["lost"],
             "latency_ms": percentiles([answer[clock] for answer in answers]),
             "depth": mean_figures(entry["figures"] for entry in per_frame),
+            "segmentation": labels,
         }
+        for node, times in list(self.timing.get("nodes", {}).items())[1:]:
+            groups[f"{node}.frames_out"] = {"": len(times)}
+            groups[f"{node}.latency_ms"] = percentiles([answer[clock] for answer in times])
         metrics: dict[str, Any] = {
             "frames_in": self.run["frames_in"],
             "frames_out": len(answers),
             "frames_pending": sum(node["pending"] for node in self.run["nodes"].values()),
         }
         for group, values in groups.items():
-            metrics |= {f"{group}.{name}": _rounded(value) for name, value in values.items()}
+            metrics |= {
+                f"{group}.{name}".rstrip("."): _rounded(value) for name, value in values.items()
+            }
         metrics = dict(sorted(metrics.items()))
         write_json(self.folder / "frames.json", per_frame)
+        if per_label_frame:
+            write_json(self.folder / "label_frames.json", per_label_frame)
         write_json(self.folder / "metrics.json", metrics)
         return metrics
+
+    def _judge_labels(self) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """Figures of every segmentation answer, and of all pixels together."""
+        per_frame: list[dict[str, Any]] = []
+        total = np.zeros((len(CAMVID) + 1,) * 2, np.int64)
+        for frame in self.label_frames():
+            matrix = label_confusion(frame)
+            figures = {} if matrix is None else label_figures(matrix)
+            rounded = {name: _rounded(value) for name, value in figures.items()}
+            per_frame.append({"stamp_ns": frame.stamp_ns, "figures": rounded})
+            total += 0 if matrix is None else matrix
+        return per_frame, label_figures(total)
 
 
 def read_json(path: Path) -> Any:

@@ -18,13 +18,15 @@ from rclpy.parameter import Parameter
 
 from ros_xai.replay.bag import Bag
 from ros_xai.replay.frames import Roles
+from ros_xai.replay.labels import LabelRoles
 from ros_xai.replay.results import write_json
 from ros_xai.replay.scan import Scan, scan
 from ros_xai.replay.session import Outcome, Pace, Session
 from ros_xai.replay.static_transforms import between_sensors
-from ros_xai.replay.topics import TRUTH_DEPTH, TRUTH_POINTS, assign
+from ros_xai.replay.topics import TRUTH_DEPTH, TRUTH_LABELS, TRUTH_POINTS, assign
 
 DEPTH = "depth/image"
+LABELS = "segmentation/labels"
 PACKAGES = ("ros_xai", "rclpy", "torch", "numpy", "opencv-python-headless", "rosbags", "mcap")
 
 
@@ -84,9 +86,10 @@ def run(plan: Plan, kinds: Sequence[NodeKind], progress: Progress) -> None:
         progress.stage("replay", found.messages)
         session = Session(bag, nodes, image, plan.out / "outputs.mcap", plan.pace, context)
         outcome = session.run(progress.step)
-        answer = nodes[0].resolve_topic_name(kinds[0].answer) if kinds else None
+        answers = {n.get_name(): n.resolve_topic_name(k.answer) for n, k in zip(nodes, kinds)}
         ran = {
             "roles": _roles(nodes, bag, image),
+            "labels": _label_roles(nodes, bag, image),
             "parameters": {node.get_name(): _parameters(node) for node in nodes},
             "T_camera_lidar": placed,
         }
@@ -96,7 +99,7 @@ def run(plan: Plan, kinds: Sequence[NodeKind], progress: Progress) -> None:
         rclpy.try_shutdown(context=context)
     ran |= _description(plan, found, topics, outcome)
     write_json(plan.out / "run.json", ran)
-    write_json(plan.out / "timing.json", _timing(outcome, answer))
+    write_json(plan.out / "timing.json", _timing(outcome, answers))
 
 
 def _context(lockstep: bool) -> rclpy.Context:
@@ -166,6 +169,16 @@ def _roles(nodes: Sequence[Any], bag: Bag, image: str | None) -> dict[str, Any] 
     return None
 
 
+def _label_roles(nodes: Sequence[Any], bag: Bag, image: str | None) -> dict[str, Any] | None:
+    """Where the figures of segmentation come from; None when no node answers with labels."""
+    for node in nodes:
+        labels, names = map(node.resolve_topic_name, (LABELS, "segmentation/label_names"))
+        if labels in {publisher.topic_name for publisher in node.publishers}:
+            truth = TRUTH_LABELS if TRUTH_LABELS in bag.topics else None
+            return asdict(LabelRoles(image, truth, labels, names))
+    return None
+
+
 def _parameters(node: Any) -> dict[str, Any]:
     found = node.get_parameters_by_prefix("")
     values = {name: parameter.value for name, parameter in sorted(found.items())}
@@ -201,20 +214,27 @@ def _description(
     }
 
 
-def _timing(outcome: Outcome, answer: str | None) -> dict[str, Any]:
-    """Per answered frame: time from the image's being played to the answer's being recorded."""
+def _timing(outcome: Outcome, answers: Mapping[str, str]) -> dict[str, Any]:
+    """Per answered frame: time from the image's being played to the answer's being recorded.
+
+    `answers` maps nodes to the topics of their answers; those of the first node are the frames'.
+    """
     # Of images with one stamp the first counts: nodes drop the others as duplicates.
     sent = {frame.stamp_ns: frame for frame in reversed(outcome.frames)}
-    answers = [
-        {
-            "stamp_ns": arrival.stamp_ns,
-            "clock_ms": (arrival.clock_ns - sent[arrival.stamp_ns].log_ns) / 1e6,
-            "wall_ms": 1e3 * (arrival.wall_s - sent[arrival.stamp_ns].wall_s),
-        }
-        for arrival in outcome.arrivals
-        if arrival.topic == answer and arrival.stamp_ns in sent
-    ]
-    return {"wall_s": outcome.wall_s, "answers": answers}
+    times: dict[str, list[dict[str, Any]]] = {node: [] for node in answers}
+    nodes = {topic: node for node, topic in answers.items()}
+    for arrival in outcome.arrivals:
+        if arrival.topic in nodes and arrival.stamp_ns in sent:
+            image = sent[arrival.stamp_ns]
+            times[nodes[arrival.topic]].append(
+                {
+                    "stamp_ns": arrival.stamp_ns,
+                    "clock_ms": (arrival.clock_ns - image.log_ns) / 1e6,
+                    "wall_ms": 1e3 * (arrival.wall_s - image.wall_s),
+                }
+            )
+    first = next(iter(times.values()), [])
+    return {"wall_s": outcome.wall_s, "answers": first, "nodes": times}
 
 
 def _versions() -> dict[str, str]:

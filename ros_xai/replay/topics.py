@@ -15,6 +15,7 @@ TRACKS = "visualization_msgs/msg/MarkerArray"
 TRUTH = "/gt/"  # where ground truth lives: never an input
 TRUTH_DEPTH = "/gt/depth"
 TRUTH_POINTS = "/gt/points"
+TRUTH_LABELS = "/gt/labels"
 
 INPUTS = {
     "image": (IMAGE,),

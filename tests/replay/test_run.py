@@ -253,3 +253,31 @@ def test_a_folder_without_results_is_refused(tmp_path: Path, run: Callable[..., 
     result = run("report", tmp_path, out=None)
     assert result.exit_code == 1
     assert "holds no run.json" in result.output
+
+
+def test_segmentation_is_replayed_beside_depth_judged_and_shown(run, drive, tmp_path):
+    from rosbags.highlevel import AnyReader
+
+    labelled = tmp_path / "labelled.mcap"
+    with AnyReader([drive]) as reader, BagWriter(labelled) as bag:
+        for connection, log_ns, data in reader.messages():
+            bag.cdr(connection.topic, connection.msgtype, bytes(data), log_ns)
+            if connection.topic == "/camera/image":
+                stamp = reader.deserialize(data, connection.msgtype).header.stamp
+                road = np.full((64, 96), 3, np.uint8)
+                ns = stamp.sec * 10**9 + stamp.nanosec
+                bag.image("/gt/labels", ns, "camera_optical", road, "mono8")
+    result = run("replay", labelled, "--lockstep", "--nodes", "depth,segmentation")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["frames_out"] == metrics["segmentation.frames_out"] == 10
+    # One class occurs: its IoU, the share of road among all that is called or is road.
+    assert metrics["segmentation.miou"] == metrics["segmentation.iou.road"]
+    assert metrics["segmentation.iou.road"] == metrics["segmentation.pixel_accuracy"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'id="segmentation"' in page and "Against /gt/labels" in page
+    again = run("replay", labelled, "--lockstep", "--nodes", "depth,segmentation", out="again")
+    assert again.exit_code == 0, again.output
+    names = ("metrics.json", "label_frames.json")
+    first, second = ([(tmp_path / d / n).read_bytes() for n in names] for d in ("out", "again"))
+    assert first == second
