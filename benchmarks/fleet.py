@@ -1,10 +1,11 @@
 """Forty short bags under two configurations: on this machine, on two Ray nodes, through failures.
 
 Thirty drives of the world in five looks and ten pieces of the KITTI clip of ROS_XAI_DATA, six
-frames each. The run on the local engine is interrupted and resumed; on Ray a node is killed, another
-one joins, and the run is interrupted and resumed, too. Then: are the rows identical, each there
-once; does the comparison find the beams that one configuration lacks, and nothing between equals;
-are broken bags reported; what do two workers give over one. About 18 minutes of one core.
+frames each. The run on the local engine is interrupted and resumed; on Ray a node is killed,
+another one joins, and the run is interrupted and resumed, too. Then: are the rows identical, each
+there once; does the comparison find the beams that one configuration lacks, and nothing between
+equals; are broken bags reported; what do two workers give over one. About 18 minutes of one core.
+The steps `scaling` and `lengths` are timings and want a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -91,9 +92,22 @@ def bags() -> Path:
             convert(Clip(clip, piece * FRAMES, FRAMES), path)  # type: ignore[arg-type]
         tags = {"source": "kitti", "domain": "city", "time of day": "day"}
         entries.append({"path": path.name, "tags": tags})
+    long_bags(clip)
     manifest = folder / "fleet.yaml"
     manifest.write_text(yaml.safe_dump({"bags": entries}, sort_keys=False))
     return manifest
+
+
+def long_bags(clip: KittiClip) -> None:
+    """Bags of 6 and of 60 frames at full size, for `lengths`."""
+    for frames in (6, 60):
+        path = FOLDER / "long" / f"kitti_{frames}.mcap"
+        if not path.exists():
+            convert(Clip(clip, 0, frames), path)  # type: ignore[arg-type]
+        path = FOLDER / "long" / f"world_{frames}.mcap"
+        if not path.exists():
+            config = BagConfig(100, frames / 10, "town", "clear", CAMERAS["a"], FEW_BEAMS)
+            write_bag(config, path, jobs=1)
 
 
 def configs(*names: str) -> list[str]:
@@ -146,7 +160,7 @@ def on_local(manifest: Path) -> dict[str, Any]:
 
 
 def on_ray(manifest: Path) -> dict[str, Any]:
-    """Two nodes of one core: one is killed after 15 tasks, a new one joins, an interrupt after 50."""
+    """Two nodes of one core: after 15 tasks one is killed, later one joins, then an interrupt."""
     os.environ.update(ENVIRONMENT)
     from ray.cluster_utils import Cluster
 
@@ -253,15 +267,6 @@ def scaling(manifest: Path) -> dict[str, Any]:
 def lengths() -> dict[str, Any]:
     """Seconds of a task by its frames, from bags of 6 and of 60 frames of each image size."""
     folder = FOLDER / "long"
-    clip = KittiClip(Path(os.environ["ROS_XAI_DATA"]) / "kitti")
-    if not (folder / "kitti_60.mcap").exists():
-        for frames in (6, 60):
-            convert(Clip(clip, 0, frames), folder / f"kitti_{frames}.mcap")  # type: ignore[arg-type]
-    for frames in (6, 60):
-        path = folder / f"world_{frames}.mcap"
-        if not path.exists():
-            config = BagConfig(100, frames / 10, "town", "clear", CAMERAS["a"], FEW_BEAMS)
-            write_bag(config, path, jobs=1)
     out = FOLDER / "out-long"
     Run(out, str(folder), *configs("all_beams"), "--jobs", "1").go()
     tables = [pq.read_table(path).to_pylist() for path in (out / "timings").glob("*.parquet")]
@@ -294,9 +299,14 @@ def _timings(out: Path) -> dict[str, Any]:
     return {"tasks": len(parts), "mean_per_task": mean}
 
 
+STEPS = ("bags", "scaling", "lengths", "local", "ray", "rows", "verdicts", "broken")
+
+
 def main() -> None:
-    """Run what is not done yet and write docs/results/fleet.json."""
-    argparse.ArgumentParser(prog=COMMAND, description=__doc__).parse_args()
+    """Run the steps that are not done yet; with all of them done write docs/results/fleet.json."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="only these")
+    chosen = parser.parse_args().steps
     manifest = bags()
     finished = Finished("fleet", (FRAMES, DRIVES, DOMAINS, CONFIGS))
     steps: dict[str, Callable[[], dict[str, Any]]] = {
@@ -308,12 +318,15 @@ def main() -> None:
         "verdicts": lambda: verdicts(manifest),
         "broken": broken_bags,
     }
-    figures = {}
-    for name, step in steps.items():
-        result = finished.get({"step": name}, step)
-        figures[name] = {k: v for k, v in result.items() if k not in ("step", "settings")}
-    data = f"{DRIVES} drives of the world at 160x48, {60 // FRAMES} pieces of a KITTI clip"
-    results.write("fleet", COMMAND, figures, data=data, frames_per_bag=FRAMES, seeds="100..129")
+    for name in chosen:
+        if name in steps:
+            finished.get({"step": name}, steps[name])
+    done = {result["step"]: result for result in finished.results}
+    if steps.keys() <= done.keys():
+        plain = ("step", "settings")
+        figures = {n: {k: v for k, v in done[n].items() if k not in plain} for n in steps}
+        data = f"{DRIVES} drives of the world at 160x48, {60 // FRAMES} pieces of a KITTI clip"
+        results.write("fleet", COMMAND, figures, data=data, frames_per_bag=FRAMES, seeds="100..129")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from ros_xai.fleet.attempt import Outcome, attempt, end_all
 from ros_xai.fleet.tasks import Needs, Task
 
 POLL_S = 0.5
+CONNECT_S = 10.0
 QUEUED = 2  # tasks per slot in Ray's hands: one at work, one ready; more would only fill its store
 LOST_WORKERS = 3  # how often Ray repeats a task whose worker or node died
 OBJECT_STORE = 256 << 20  # bytes, of a Ray started here: only rows pass through it
@@ -33,6 +35,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Stop what still runs."""
+
+
+def _check_answers(address: str) -> None:
+    """Raise ConfigError where nobody listens: Ray itself would try for minutes."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():  # auto, local, a name
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise ConfigError(f"no Ray cluster answers at {address}: {error}") from None
 
 
 class Local:
@@ -78,6 +91,8 @@ class Ray:
         except ModuleNotFoundError as error:
             raise ConfigError("--engine ray needs Ray: pip install 'ros_xai[fleet]'") from error
         self._ray, self._needs = ray, needs
+        if address:
+            _check_answers(address)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
         try:
             if address:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ros_xai.fleet.judge import judge
-from ros_xai.nodes.depth import DepthNode
 from ros_xai.replay import run as replaying
 from ros_xai.replay.bag import Bag, BagError
 from ros_xai.replay.results import Results, read_json, write_json
@@ -57,6 +56,8 @@ def perform(task: dict[str, Any], folder: Path) -> Tables:
             pass  # only at their end is it known whether the bag is whole
         problems = [f"missing topic: {name}" for name in missing]
         return _failed(*problems, *(f"damaged: {text}" for text in bag.damages))
+    from ros_xai.nodes.depth import DepthNode  # torch takes seconds, which a broken bag is spared
+
     replay_started = time.perf_counter()
     out = folder / "replay"
     plan = replaying.Plan(
