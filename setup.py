@@ -62,6 +62,10 @@ setup(
         "explanation": ["captum>=0.7"],
         # Many bags, many machines: rows as Parquet, queries, the cluster.
         "fleet": ["pyarrow>=14", "duckdb>=1.0", "ray>=2.40"],
+        # A bag in the browser (`ros_xai view`).
+        "view": ["rerun-sdk>=0.41,<0.42"],
+        # The pages of docs/ as a site (`make docs`).
+        "docs": ["mkdocs-material>=9.5,<10"],
         # What only benchmarks need: digits, an ImageNet network that ships its weights, images.
         "bench": [
             "scikit-learn",

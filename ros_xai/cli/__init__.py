@@ -18,6 +18,7 @@ ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 LATER = {
     "train": "Train networks, or adapt them to recorded drives.",
     "perception": "Run the perception nodes, in one process or one each.",
+    "view": "Show a bag in the browser.",
     "evaluate": "Replay many bags under several configurations and compare them.",
     "generate": "Make layouts of a given palette, and images of them.",
     "explain": "Show which parts of an image a network's answer rests on.",
