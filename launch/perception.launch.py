@@ -150,11 +150,18 @@ def _remaps(context: LaunchContext, given: dict[str, str]) -> dict[str, str]:
 
 def _rviz(context: LaunchContext, given: dict[str, str], remappings: list[tuple[str, str]]) -> Node:
     share = FindPackageShare("ros_xai").perform(context)
+    layout = Path(share) / "config" / "perception.rviz"
+    if namespace := given["namespace"].strip("/"):
+        # The layout names topics from the root.
+        text = layout.read_text().replace("Value: /", f"Value: /{namespace}/")
+        with tempfile.NamedTemporaryFile("w", suffix=".rviz", delete=False) as file:
+            file.write(text)
+        layout = Path(file.name)
     return Node(
         package="rviz2",
         executable="rviz2",
         namespace=given["namespace"],
-        arguments=["-d", str(Path(share) / "config" / "perception.rviz")],
+        arguments=["-d", str(layout)],
         parameters=[{"use_sim_time": given["use_sim_time"] == "true"}],
         remappings=remappings,
         output="screen",
