@@ -4,8 +4,8 @@
 # make bench   speed and claims; writes docs/results (long)
 PYTHON ?= python3
 VENV ?= .venv
-# On a machine with ROS 2 sourced: make EXTRAS=world,engines,forecasting,explanation,fleet,test
-EXTRAS ?= ros,world,engines,forecasting,explanation,fleet,test
+# On a machine with ROS 2 sourced: make EXTRAS=world,engines,compression,forecasting,explanation,fleet,test
+EXTRAS ?= ros,world,engines,compression,forecasting,explanation,fleet,test
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -35,6 +35,8 @@ $(INSTALLED): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
+	# Types of TensorRT, without the libraries of NVIDIA that it would ask for.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt tensorrt-stubs
 	touch $@
 
 clean:

@@ -56,6 +56,8 @@ setup(
         "world": ["libsumo", "eclipse-sumo", "embreex", "shapely>=2.0"],
         # Faster inference on a CPU than torch's.
         "engines": ["onnxruntime>=1.18", "openvino>=2024.4", "onnx>=1.16", "onnxscript>=0.3"],
+        # Which channels of a network depend on each other.
+        "compression": ["torch-pruning>=1.5"],
         # Argoverse 2 files, Lanelet2 maps.
         "forecasting": ["pyarrow>=14", "shapely>=2.0", "lanelet2"],
         # White-box attributions to compare with.

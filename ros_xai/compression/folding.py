@@ -1,0 +1,96 @@
+"""Batch norms folded into the convolution or linear layer before them, exactly.
+
+In evaluation mode y = g (W x + b - mean) / sqrt(var + eps) + beta is one affine layer.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+
+import torch
+from torch import nn
+from torch.fx import Graph, Tracer
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+AFFINE = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def fold_batch_norm(model: nn.Module) -> nn.Module:
+    """A copy of the model in evaluation mode, every foldable batch norm an identity.
+
+    A norm can be folded where it alone reads the output of one layer, which is used once. Where
+    Python control flow keeps torch.fx from tracing the model, its parts are traced one by one.
+    The others stay as they are.
+    """
+    folded = copy.deepcopy(model).eval()
+    for affine, norm in _pairs(folded):
+        layer, batch_norm = folded.get_submodule(affine), folded.get_submodule(norm)
+        assert isinstance(layer, AFFINE) and isinstance(batch_norm, NORMS)
+        _fold(layer, batch_norm)
+        parent, _, name = norm.rpartition(".")
+        setattr(folded.get_submodule(parent), name, nn.Identity())
+    return folded
+
+
+class _LayerTracer(Tracer):
+    """Sees layers as they are, subclasses with a forward of their own (same padding) too."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, (*AFFINE, *NORMS)) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _pairs(model: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
+    """Names of layers with the batch norm behind each."""
+    if isinstance(model, (*AFFINE, *NORMS)) or not any(
+        isinstance(part, NORMS) for part in model.modules()
+    ):
+        return []
+    try:
+        graph = _LayerTracer().trace(model)
+    except Exception:  # whatever a model's own Python raises when its tensors are symbols
+        return [
+            pair
+            for name, child in model.named_children()
+            for pair in _pairs(child, f"{prefix}{name}.")
+        ]
+    return [(prefix + a, prefix + b) for a, b in _pairs_of(graph, model)]
+
+
+def _pairs_of(graph: Graph, model: nn.Module) -> list[tuple[str, str]]:
+    modules = dict(model.named_modules())
+    calls = Counter(id(modules[str(n.target)]) for n in graph.nodes if n.op == "call_module")
+    found = []
+    for node in graph.nodes:
+        if node.op != "call_module" or not isinstance(modules[str(node.target)], NORMS):
+            continue
+        before = node.args[0]
+        if before.op != "call_module" or len(before.users) > 1:
+            continue
+        layer, norm = modules[str(before.target)], modules[str(node.target)]
+        used_once = calls[id(layer)] == calls[id(norm)] == 1
+        if isinstance(layer, AFFINE) and used_once and norm.running_mean is not None:
+            found.append((str(before.target), str(node.target)))
+    return found
+
+
+@torch.no_grad()
+def _fold(layer: nn.Module, norm: nn.Module) -> None:
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    gain = torch.ones_like(mean) if norm.weight is None else norm.weight.double()
+    shift = torch.zeros_like(mean) if norm.bias is None else norm.bias.double()
+    scale = gain / (variance + norm.eps).sqrt()
+    weight = layer.weight
+    if isinstance(layer, TRANSPOSED):  # [in, out / groups, ...], groups one after the other
+        per_group = scale.reshape(layer.groups, 1, -1)
+        blocks = weight.double().reshape(layer.groups, -1, *weight.shape[1:])
+        tail = (1,) * (weight.ndim - 2)
+        scaled = (blocks * per_group.reshape(*per_group.shape, *tail)).reshape(weight.shape)
+    else:
+        scaled = weight.double() * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    bias = torch.zeros_like(mean) if layer.bias is None else layer.bias.double()
+    weight.copy_(scaled)
+    folded = ((bias - mean) * scale + shift).to(weight.dtype)
+    layer.bias = nn.Parameter(folded, requires_grad=weight.requires_grad)
