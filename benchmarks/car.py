@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,8 @@ def kitti_frames(folder: Path) -> tuple[list[dict[str, bytes]], list[float]]:
             if record.topic in BAG_TOPICS:
                 frames[record.log_ns][BAG_TOPICS[record.topic]] = record.data
     T = np.asarray(clip.T_camera_lidar, dtype=np.float64)
-    return [frames[key] for key in sorted(frames)], T.ravel().tolist()
+    order = ("/camera_info", "/points", "/image")
+    return [{t: frames[key][t] for t in order} for key in sorted(frames)], T.ravel().tolist()
 
 
 @dataclass
@@ -117,7 +118,13 @@ class Car:
     Inputs are published reliably, as drivers do; the answers come as bytes.
     """
 
-    def __init__(self, frames: Sequence[dict[str, bytes]], agents: int = AGENTS) -> None:
+    def __init__(
+        self,
+        frames: Sequence[dict[str, bytes]],
+        agents: int = AGENTS,
+        inputs: Mapping[str, type[Any]] = INPUTS,
+        answers: Mapping[str, tuple[str, type[Any]]] = ANSWERS,
+    ) -> None:
         self.frames, self.agents = frames, agents
         self.faults, self.trace = Faults(), Trace()
         self.status: dict[str, Any] = {}
@@ -128,9 +135,9 @@ class Car:
         rclpy.init(context=self._context)
         self.node = Node("car", context=self._context)
         reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-        kinds = {**INPUTS, "/tracks": MarkerArray}
+        kinds = {**inputs, "/tracks": MarkerArray}
         self._senders = {t: self.node.create_publisher(k, t, reliable) for t, k in kinds.items()}
-        for name, (topic, kind) in ANSWERS.items():
+        for name, (topic, kind) in answers.items():
             self.node.create_subscription(
                 kind, topic, lambda data, n=name: self._on_answer(n, data), reliable, raw=True
             )
@@ -179,11 +186,10 @@ class Car:
         now = time.time_ns() + self.faults.offset_ns
         frame = self.frames[self._index % len(self.frames)]
         self._index += 1
-        self._send("/camera_info", now, _stamped(frame["/camera_info"], now))
-        self._send("/points", now, _stamped(frame["/points"], now))
         if self.agents:
             self._send("/tracks", now, serialize_message(self._tracks(now)))
-        self._send("/image", now, _stamped(frame["/image"], now))
+        for topic, data in frame.items():  # the image last
+            self._send(topic, now, _stamped(data, now))
 
     def _send(self, topic: str, stamp_ns: int, data: bytes) -> None:
         if topic in self.faults.silent:
@@ -191,7 +197,7 @@ class Car:
         if self.faults.corrupt and self._rng.random() < self.faults.corrupt:
             data = self._damaged(data)
             self.trace.damaged[topic].add(stamp_ns)
-        self.trace.sent[topic][stamp_ns] = time.perf_counter()
+        self.trace.sent[topic.removesuffix("/compressed")][stamp_ns] = time.perf_counter()
         self._senders[topic].publish(data)
 
     def _damaged(self, data: bytes) -> bytes:
@@ -296,7 +302,12 @@ class Perception:
     """`ros_xai perception` as a supervised process, with its log."""
 
     def __init__(
-        self, parameters: dict[str, Any], nodes: Sequence[str], separate: bool, scratch: Path
+        self,
+        parameters: dict[str, Any],
+        nodes: Sequence[str],
+        separate: bool,
+        scratch: Path,
+        within: Sequence[str] = (),
     ) -> None:
         self.log = scratch / f"perception_{time.time_ns()}.log"
         flags = [f for n, v in parameters.items() for f in ("--param", f"{n}:={json.dumps(v)}")]
@@ -304,7 +315,9 @@ class Perception:
         self.names = list(nodes) if separate else ["perception"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ros_xai", "perception", *flags], stdout=log, stderr=log
+                [*within, sys.executable, "-m", "ros_xai", "perception", *flags],
+                stdout=log,
+                stderr=log,
             )
 
     def pid(self, name: str) -> int:
@@ -334,7 +347,11 @@ class Perception:
 
 @contextmanager
 def running(
-    car: Car, parameters: dict[str, Any], nodes: Sequence[str], separate: bool, scratch: Path
+    car: Car,
+    parameters: dict[str, Any],
+    nodes: Sequence[str],
+    separate: bool,
+    scratch: Path,
 ) -> Iterator[Perception]:
     """The nodes, once each has answered; RuntimeError with the log's end when one does not."""
     perception = Perception(parameters, nodes, separate, scratch)

@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from ros_xai.core.config import ConfigError
@@ -112,7 +113,14 @@ class PerceptionManager(Node):
                     "the process of all nodes (__node, name= in a launch file) would be theirs too"
                 )
             self.members[name] = member
+        self._feed_explanation()
         return list(self.members.values())
+
+    def _feed_explanation(self) -> None:
+        """What explains depth needs the beams depth has seen, which nobody else does."""
+        explanation, depth = self.members.get("explanation"), self.members.get("depth")
+        if explanation and depth and explanation.config.task == "depth":
+            depth.set_parameters([Parameter("publish_sparse", value=True)])
 
     def report(self) -> tuple[list[Finding], dict[str, str]]:
         """What /diagnostics says: a finding for each node that should run and does not."""

@@ -315,6 +315,33 @@ def test_a_node_whose_weights_come_late_starts_by_itself(car: Car) -> None:
     assert car.fresh("nodes").level == b"\x00"
 
 
+def test_two_cameras_in_namespaces_of_their_own(car: Car) -> None:
+    seen: dict[str, list[int]] = {"front": [], "rear": []}
+    senders = {}
+    for place, heights in seen.items():
+        car.perception("--namespace", place, nodes="depth")
+        for topic, kind in (("image", Image), ("camera_info", CameraInfo)):
+            senders[place, topic] = car.peer.create_publisher(kind, f"/{place}/{topic}", 10)
+        car.peer.create_subscription(
+            CameraInfo,
+            f"/{place}/depth/camera_info",
+            lambda m, s=heights: s.append(round(m.k[0])),
+            10,
+        )
+    focal = {"front": 50, "rear": 90}
+
+    def fed() -> bool:
+        car.stamp += 100
+        for place in seen:
+            calibration = car.sensors.camera_info(car.stamp, float(focal[place]))
+            senders[place, "camera_info"].publish(calibration)
+            senders[place, "image"].publish(car.sensors.image(car.stamp))
+        return all(len(focals) >= 3 for focals in seen.values())
+
+    car.until(fed)
+    assert {place: set(focals) for place, focals in seen.items()} == {"front": {50}, "rear": {90}}
+
+
 def test_a_second_copy_of_ctrl_c_does_not_cut_the_end_short(car: Car) -> None:
     process = car.perception()
     car.answered(*ANSWERS)
