@@ -66,7 +66,7 @@ def segmentation(
     """Train a segmenter; adapt it to drives without labels; or teach it new classes.
 
     An interrupted run goes on where it was. Several processes:
-    `torchrun --nproc-per-node 2 -m ros_xai.cli train segmentation ...`
+    `torchrun --nproc-per-node 2 --no-python ros_xai train segmentation ...`
 
     \b
     Examples:

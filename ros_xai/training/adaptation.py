@@ -118,6 +118,7 @@ def adapt(
         folder / "best",
         config.evaluate_every,
         config.patience,
+        process,
     )
     loop = LoopConfig(
         config.steps, config.seed, config.learning_rate, checkpoint_every=config.evaluate_every

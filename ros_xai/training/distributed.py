@@ -24,6 +24,11 @@ class Process:
         """The process that writes files and shows progress."""
         return self.rank == 0
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
 
 @contextmanager
 def process_group() -> Iterator[Process]:

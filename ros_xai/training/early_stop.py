@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ros_xai.training.checkpoint import save_weights, write_atomic
+from ros_xai.training.distributed import Process
 
 BEST, SCORES = "best.safetensors", "scores.json"
 
@@ -19,7 +20,8 @@ class EarlyStop:
 
     Scores and the best weights live in ``folder``, so a resumed run goes on with them. Stops
     after ``patience`` evaluations without a new best. The untrained module is scored first: a
-    training that only makes things worse ends with the weights it started from.
+    training that only makes things worse ends with the weights it started from. Of several
+    processes the first writes the files.
     """
 
     def __init__(
@@ -29,9 +31,10 @@ class EarlyStop:
         folder: Path,
         every: int,
         patience: int,
+        process: Process = Process(),
     ) -> None:
         self.module, self.evaluate, self.folder = module, evaluate, folder
-        self.every, self.patience = every, patience
+        self.every, self.patience, self.process = every, patience, process
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / SCORES
         self.scores: dict[int, float] = (
@@ -49,12 +52,14 @@ class EarlyStop:
 
     def restore_best(self) -> float:
         """Loads the best weights into the module and returns their score."""
+        self.process.wait()  # for the first one's last file
         self.module.load_state_dict(load_file(self.folder / BEST))
         return min(self.scores.values())
 
     def _score(self, step: int) -> None:
         score = self.evaluate()
-        if score < min(self.scores.values(), default=float("inf")):
+        if self.process.is_first and score < min(self.scores.values(), default=float("inf")):
             save_weights(self.folder / BEST, self.module)
         self.scores[step] = score
-        write_atomic(self.folder / SCORES, json.dumps(self.scores).encode())
+        if self.process.is_first:
+            write_atomic(self.folder / SCORES, json.dumps(self.scores).encode())

@@ -15,7 +15,8 @@ from ros_xai.forecasting import objectives
 from ros_xai.forecasting.network import BLIND, Batch, Network, NetworkConfig, masked
 from ros_xai.forecasting.objectives import Branch, Branches, Weights
 from ros_xai.forecasting.windows import Windows
-from ros_xai.training.loop import LoopConfig, fit
+from ros_xai.training.distributed import Process
+from ros_xai.training.loop import ALONE, LoopConfig, fit
 
 Objective = Callable[[Branches, Weights], Tensor]
 
@@ -121,6 +122,7 @@ def train(
     config: TrainingConfig,
     seed: int,
     folder: Path,
+    process: Process = ALONE,
     show: bool = True,
 ) -> Network:
     """Train the network on windows that are all `scored`; resumes from the checkpoint in `folder`.
@@ -140,5 +142,6 @@ def train(
         learning_rate=config.learning_rate,
         warm_up=config.warm_up,
     )
-    fit(Trainee(network, OBJECTIVES[objective], config), make_batch, loop, folder, show=show)
-    return network.eval()
+    trainee = Trainee(network, OBJECTIVES[objective], config)
+    fit(trainee, make_batch, loop, folder, process, show=show)
+    return network.cpu().eval()

@@ -1,8 +1,8 @@
-"""The training loop of every method: steps that depend on (seed, step, rank) and nothing else.
+"""The training loop of every method: steps that depend on (seed, step) and nothing else.
 
-A batch is a pure function of its generator, and the generator of step n is made from the seed,
-n and the rank. So a run that was killed and resumed sees the batches it would have seen, and no
-random state has to be stored.
+A batch is a pure function of its generator, and the generator of step n is made from the seed and
+n. So a run that was killed and resumed sees the batches it would have seen, no random state has to
+be stored, and any number of processes (sharing.py) learns from the same ones.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from ros_xai.training.checkpoint import load_checkpoint, save_checkpoint
 from ros_xai.training.distributed import Process
+from ros_xai.training.sharing import average_gradients, shared
 
 ALONE = Process()
 Batch = dict[str, Tensor]
@@ -53,7 +53,7 @@ class LoopConfig:
 
 
 def generator(seed: int, step: int, rank: int = 0) -> np.random.Generator:
-    """The random numbers of one step in one process."""
+    """The random numbers of one step; training draws with rank 0 in all processes."""
     return np.random.default_rng([seed, step, rank])
 
 
@@ -80,7 +80,8 @@ def fit(
     Goes on from the checkpoint in ``folder`` when there is one, writes one every
     ``checkpoint_every`` steps and at the end, and a line to log.jsonl every ``log_every``.
     ``after_step`` is told the steps done and stops the run by returning True (in all processes
-    alike). Returns the losses of the last step. Raises FloatingPointError at a loss that is not
+    alike). Several processes take the same steps as one, from the same checkpoint, so all must see
+    ``folder``. Returns the losses of the last step. Raises FloatingPointError at a loss that is not
     finite.
     """
     module.to(process.device).train()
@@ -88,15 +89,17 @@ def fit(
     optimizer = torch.optim.Adam(trained, config.learning_rate, weight_decay=config.weight_decay)
     state = load_checkpoint(folder, module, optimizer) or {"step": 0, "metrics": {}}
     metrics: Metrics = state["metrics"]
-    parallel = DistributedDataParallel(module) if process.size > 1 else module
     first = state["step"]
-    batches = _ahead(make_batch, config, range(first, config.steps), process)
-    with _progress(config.steps, first, show and process.is_first) as advance:
+    batches = _ahead(make_batch, config, range(first, config.steps))
+    with (
+        shared(module, process),
+        _progress(config.steps, first, show and process.is_first) as advance,
+    ):
         for step, batch in zip(range(first, config.steps), batches):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
             batch = {name: value.to(process.device) for name, value in batch.items()}
-            metrics = _step(parallel, optimizer, batch, config.clip_norm)
+            metrics = _step(module, optimizer, batch, config.clip_norm, process)
             advance(metrics["loss"])
             done = step + 1
             stop = after_step(done) or done == config.steps
@@ -113,20 +116,21 @@ def _ahead(
     make_batch: Callable[[np.random.Generator], Batch],
     config: LoopConfig,
     steps: range,
-    process: Process,
 ) -> Iterator[Batch]:
     """The batches of ``steps``, each made while the one before is learned from."""
     with ThreadPoolExecutor(1) as pool:
         waiting: deque[Future[Batch]] = deque()
         for step in steps:
-            waiting.append(pool.submit(make_batch, generator(config.seed, step, process.rank)))
+            waiting.append(pool.submit(make_batch, generator(config.seed, step)))
             if len(waiting) > 1:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _step(module: nn.Module, optimizer: Optimizer, batch: Batch, clip_norm: float) -> Metrics:
+def _step(
+    module: nn.Module, optimizer: Optimizer, batch: Batch, clip_norm: float, process: Process
+) -> Metrics:
     losses: dict[str, Tensor] = module(batch)
     if not torch.isfinite(losses["loss"]):
         values = {name: value.item() for name, value in losses.items()}
@@ -135,6 +139,7 @@ def _step(module: nn.Module, optimizer: Optimizer, batch: Batch, clip_norm: floa
         )
     optimizer.zero_grad(set_to_none=True)
     losses["loss"].backward()
+    average_gradients(list(module.parameters()), process)
     nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
     optimizer.step()
     return {name: value.item() for name, value in losses.items()}

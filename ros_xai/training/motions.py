@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def cached_motions(drive: Drive, gap: int, rings: Sequence[int] | None, folder: 
             return Motions(gap, kept["T"], kept["usable"], static.astype(bool))
     motions = estimate_motions(drive, gap, rings)
     folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
+    part = path.with_suffix(f".{os.getpid()}.part.npz")  # several processes may be at it
     np.savez(
         part,
         T=motions.T_source_target,
