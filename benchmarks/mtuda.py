@@ -33,7 +33,7 @@ COMMAND = "ros_xai bench mtuda"
 
 @dataclass(frozen=True)
 class MtudaConfig:
-    """Budgets of the small reproduction, about 15 minutes of one core a seed."""
+    """Budgets of the small reproduction, about 8 minutes of one core a seed."""
 
     height: int = 72
     width: int = 96
@@ -42,13 +42,13 @@ class MtudaConfig:
     )
     source_steps: int = 800
     source_batch: int = 8
-    steps: int = 250
-    per_domain: int = 3
+    steps: int = 200
+    per_domain: int = 2
     learning_rate: float = 2e-3
     adaptation_rate: float = 5e-4
     adaptation: AdaptationConfig = field(
         default_factory=lambda: AdaptationConfig(
-            adversarial=1e-3, auxiliary_adversarial=2e-4, teacher_steps=60, width=16
+            adversarial=1e-3, auxiliary_adversarial=2e-4, teacher_steps=50, width=16
         )
     )
     # Looks are what the domains differ in: augmenting them would hide the difference.
