@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -13,17 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.seeded import Finished
+from benchmarks.seeded import STATE, Finished
 from ros_xai.data.forecasting import HORIZON, STEP
 from ros_xai.forecasting import evaluation
 from ros_xai.forecasting.baselines import PHYSICS, physics_oracle
 from ros_xai.forecasting.evaluation import Scores
 from ros_xai.forecasting.features import rotation_into, without_context
 from ros_xai.forecasting.forecaster import predict
+from ros_xai.forecasting.kinematics import steady_past
 from ros_xai.forecasting.network import Network
 from ros_xai.forecasting.raster import MapRaster
 from ros_xai.forecasting.windows import Windows
-from ros_xai.world.dataset import traffic_arrays
+from ros_xai.world.dataset import WORLD_VERSION, traffic_arrays
 from ros_xai.world.network import NetworkConfig as StreetConfig
 from ros_xai.world.traffic import simulate
 
@@ -46,8 +48,14 @@ def side_by_side(
         return list(threads.map(result, keys))
 
 
-def simulate_traffic(folder: Path, count: int, streets: list[StreetConfig], seconds: float) -> None:
-    """Write what is missing of `count` traffic files, on networks that take turns."""
+def hashed(*settings: Any) -> str:
+    """A name for what was made with these settings by this version of the world."""
+    return hashlib.sha256(repr((WORLD_VERSION, settings)).encode()).hexdigest()[:12]
+
+
+def simulated_traffic(count: int, streets: list[StreetConfig], seconds: float) -> Path:
+    """The folder of `count` traffic files, on networks that take turns; writes what is missing."""
+    folder = STATE / "forecasting_traffic" / hashed(streets, seconds)
     folder.mkdir(parents=True, exist_ok=True)
     for k in range(count):
         target = folder / f"traffic_{k:04d}.npz"
@@ -59,6 +67,7 @@ def simulate_traffic(folder: Path, count: int, streets: list[StreetConfig], seco
         with part.open("wb") as file:
             np.savez(file, **traffic_arrays(traffic))
         part.replace(target)
+    return folder
 
 
 def scores_of(network: Network, tests: list[Scored], blind: bool = False) -> tuple[Scores, Array]:
@@ -73,26 +82,39 @@ def scores_of(network: Network, tests: list[Scored], blind: bool = False) -> tup
 
 
 def physics_scores(tests: list[Scored]) -> dict[str, Scores]:
-    """Scores of every physics model, and of the oracle that picks the best one per agent."""
-    models: dict[str, Callable[[Windows], Array]] = {
-        name: lambda data, model=model: model(data.past, STEP, HORIZON)
-        for name, model in PHYSICS.items()
-    }
-    models["physics oracle"] = lambda data: physics_oracle(
-        data.past, STEP, data.in_map(np.nan_to_num(data.future.astype(np.float64)))
-    )
+    """Scores of every physics model, from differences over half a second and from the motion that
+    the networks are given, and of the oracles that pick the best one per agent."""
     return {
         name: evaluation.concatenate(
-            [_score_of_paths(model(data), data, raster) for data, raster in tests]
+            [evaluation.score(path[:, None], np.ones((len(path), 1)), *test) for path, test in each]
         )
-        for name, model in models.items()
+        for name, each in _physics_paths(tests).items()
     }
 
 
-def _score_of_paths(paths: Array, data: Windows, raster: MapRaster) -> Scores:
-    """Scores of single forecasts [N,T,2] in the map frame."""
-    modes = np.einsum("nij,ntj->nti", rotation_into(data.yaw), paths - data.past[:, -1:])
-    return evaluation.score(modes[:, None], np.ones((len(data), 1)), data, raster)
+def _physics_paths(tests: list[Scored]) -> dict[str, list[tuple[Array, Scored]]]:
+    """Of every physics model the paths [N,T,2] on each recording, in the agents' frames."""
+    found: dict[str, list[tuple[Array, Scored]]] = {}
+    for data, raster in tests:
+        offset = data.past - data.past[:, -1:]
+        present = data.features.history[:, -1].astype(np.float64)
+        pasts = {
+            "": np.einsum("nij,ntj->nti", rotation_into(data.yaw), offset),
+            ", fitted": steady_past(present[:, 2:4], present[:, 4:6], STEP),
+        }
+        truth = np.nan_to_num(data.future.astype(np.float64))
+        for how, past in pasts.items():
+            paths = {name: model(past, STEP, HORIZON) for name, model in PHYSICS.items()}
+            paths["physics oracle"] = physics_oracle(past, STEP, truth)
+            for name, path in paths.items():
+                found.setdefault(name + how, []).append((path, (data, raster)))
+    return found
+
+
+def best_physics(scores: dict[str, Scores]) -> str:
+    """The physics model of least FDE that needs no oracle."""
+    models = [name for name in scores if "oracle" not in name]
+    return min(models, key=lambda name: float(scores[name].fde.mean()))
 
 
 def context_share(attributions: Array) -> float:
@@ -101,29 +123,63 @@ def context_share(attributions: Array) -> float:
     return float(size[1:].sum() / size.sum())
 
 
-def save_scores(path: Path, scores: Scores) -> None:
+def save_scores(path: Path, scores: Scores, attributions: Array) -> None:
     """Keep the scores beside the run they are of."""
-    np.savez(path, **vars(scores))
+    np.savez(path, attributions=attributions, **vars(scores))
 
 
-def load_scores(path: Path) -> Scores:
-    """Scores that `save_scores` kept."""
+def load_scores(path: Path) -> tuple[Scores, Array]:
+    """Scores and attributions that `save_scores` kept."""
     with np.load(path) as arrays:
-        return Scores(**arrays)
+        columns = dict(arrays)
+    attributions = columns.pop("attributions")
+    return Scores(**columns), attributions
+
+
+def _bootstrap(agent: NDArray[np.str_], rng: np.random.Generator, draws: int = 2000) -> Array:
+    """How often each of the forecasts' agents is drawn [draws,G]: those of one agent belong
+    together and are drawn, or not, as a whole."""
+    agents = len(np.unique(agent))
+    return rng.multinomial(agents, np.full(agents, 1 / agents), size=draws).astype(np.float64)
+
+
+def _by_agent(values: Array, agent: NDArray[np.str_]) -> Array:
+    """Sums [G] of values [N] over the forecasts of each agent."""
+    return np.bincount(np.unique(agent, return_inverse=True)[1], weights=values)
 
 
 def paired_interval(
-    difference: Array, agent: NDArray[np.str_], rng: np.random.Generator, draws: int = 2000
+    difference: Array, agent: NDArray[np.str_], rng: np.random.Generator
 ) -> dict[str, float]:
-    """Mean difference and its 95 % bootstrap interval over agents, whose forecasts [N] belong
-    together: those of one agent are drawn, or not, as a whole."""
-    _, group = np.unique(agent, return_inverse=True)
-    total, count = np.bincount(group, weights=difference), np.bincount(group)
-    drawn = rng.integers(len(total), size=(draws, len(total)))
-    means = total[drawn].sum(axis=1) / count[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    """Mean of the differences [N] and its 95 % bootstrap interval over agents."""
+    drawn = _bootstrap(agent, rng)
+    total, count = _by_agent(difference, agent), _by_agent(np.ones(len(agent)), agent)
+    return _interval(difference.mean(), (drawn @ total) / (drawn @ count))
+
+
+def share_interval(
+    ours: list[Array], theirs: list[Array], agent: NDArray[np.str_], rng: np.random.Generator
+) -> dict[str, float]:
+    """Difference of the context shares of attributions [N,3], mean over the pairs (seeds), and its
+    95 % bootstrap interval over agents."""
+    drawn = _bootstrap(agent, rng)
+
+    def shares(attributions: Array, weights: Array) -> Array:
+        size = np.abs(attributions)
+        context = weights @ _by_agent(size[:, 1:].sum(axis=1), agent)
+        return context / (weights @ _by_agent(size.sum(axis=1), agent))
+
+    def gap(weights: Array) -> Array:
+        pairs = zip(ours, theirs)
+        return np.mean([shares(a, weights) - shares(b, weights) for a, b in pairs], axis=0)
+
+    return _interval(gap(np.ones((1, drawn.shape[1])))[0], gap(drawn))
+
+
+def _interval(mean: float, drawn: Array) -> dict[str, float]:
+    low, high = np.percentile(drawn, [2.5, 97.5])
     return {
-        "mean": round(float(difference.mean()), 4),
+        "mean": round(float(mean), 4),
         "low_95": round(float(low), 4),
         "high_95": round(float(high), 4),
     }

@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 STEP = 0.5  # s between samples of a scene
 HISTORY = 5  # samples up to and with the present
 HORIZON = 12  # samples ahead
+FINE = 0.1  # s between the samples of the last second
+RECENT = 11  # of them, up to and with the present
 
 VEHICLE, TWO_WHEELER, PEDESTRIAN, TRAILER = "vehicle", "two-wheeler", "pedestrian", "trailer"
 # A trailer's box turns about a hitch that the forecasts know nothing of; pedestrians are no
@@ -41,13 +43,16 @@ class Tracks:
     """A agents of one instant with their past, `STEP` seconds apart, the present last.
 
     id [A]; category [A] of VEHICLE, TWO_WHEELER, PEDESTRIAN, TRAILER; xy [A,HISTORY,2] and yaw
-    [A,HISTORY], NaN where not yet observed; the present is always there.
+    [A,HISTORY], NaN where not yet observed; the present is always there. recent [A,RECENT,2]: the
+    last second, `FINE` apart, the present last, NaN where not observed; None if it was sampled
+    more coarsely.
     """
 
     id: NDArray[np.str_]
     category: NDArray[np.str_]
     xy: Array
     yaw: Array
+    recent: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -91,13 +96,16 @@ class Recording:
 
     def scenes(self, first: int = 0) -> Iterator[Scene]:
         """A scene every `STEP` seconds, from frame `first` on, once there is a whole past."""
-        stride = round(STEP / float(np.median(np.diff(self.time))))
+        interval = float(np.median(np.diff(self.time)))
+        stride, fine = round(STEP / interval), round(FINE / interval)
         xy, yaw, time = self.xy[first::stride], self.yaw[first::stride], self.time[first::stride]
         unknown = np.full((HORIZON, *xy.shape[1:]), np.nan)
         later = np.concatenate([xy, unknown])
         for now in range(HISTORY - 1, len(xy)):
             present = np.isfinite(xy[now, :, 0])
             past = slice(now - HISTORY + 1, now + 1)
+            frame = first + now * stride
+            last_second = slice(frame - (RECENT - 1) * fine, frame + 1, fine) if fine else None
             yield Scene(
                 time=float(time[now]),
                 tracks=Tracks(
@@ -105,6 +113,7 @@ class Recording:
                     category=self.category[present],
                     xy=xy[past, present].swapaxes(0, 1),
                     yaw=yaw[past, present].T,
+                    recent=self.xy[last_second][:, present].swapaxes(0, 1) if fine else None,
                 ),
                 future=later[now + 1 : now + 1 + HORIZON, present].swapaxes(0, 1),
             )

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ros_xai.data.forecasting import PEDESTRIAN, STEP, Tracks
-from ros_xai.forecasting.kinematics import causal_states, wrap
+from ros_xai.data.forecasting import FINE, PEDESTRIAN, STEP, Tracks
+from ros_xai.forecasting.kinematics import causal_states, latest_motion, wrap
 from ros_xai.forecasting.raster import CropConfig, MapRaster, crops
 
 Array = NDArray[np.float64]
@@ -63,8 +63,13 @@ def extrapolated_past(xy: Array, yaw: Array) -> tuple[Array, Array]:
 
 
 def track_states(tracks: Tracks) -> Array:
-    """States [A,H,8] of the tracks in the map frame, from their past alone."""
-    return causal_states(*extrapolated_past(tracks.xy, tracks.yaw), STEP)
+    """States [A,H,8] of the tracks in the map frame, from their past alone; the present velocity
+    and acceleration from the last second, where all of it was observed."""
+    states = causal_states(*extrapolated_past(tracks.xy, tracks.yaw), STEP)
+    if tracks.recent is not None:
+        motion = np.concatenate(latest_motion(tracks.recent, FINE), axis=-1)
+        states[:, -1, 2:6] = np.where(np.isnan(motion), states[:, -1, 2:6], motion)
+    return states
 
 
 def features(

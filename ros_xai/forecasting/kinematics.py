@@ -2,7 +2,7 @@
 
 Central differences would put x(t+1) into the velocity at t and x(t+2) into the acceleration: a
 forecaster would be told a second of the future that it has to predict. All differences here are
-backward.
+backward, and fits are to samples up to the present.
 """
 
 from __future__ import annotations
@@ -31,6 +31,26 @@ def causal_states(xy: Array, yaw: Array, dt: float) -> Array:
     acceleration = _backward_difference(velocity, dt, first=2)
     rate = _backward_difference(np.unwrap(yaw, axis=-1)[..., None], dt)
     return np.concatenate([xy, velocity, acceleration, yaw[..., None], rate], axis=-1)
+
+
+def latest_motion(recent: Array, dt: float) -> tuple[Array, Array]:
+    """Velocities and accelerations [...,2] at the last of the positions `recent` [...,R,2] m, one
+    each `dt` seconds: those of the parabola nearest to all of them; NaN where a sample is missing.
+
+    A backward difference is the velocity half its span ago, which for somebody who brakes or
+    pulls away is metres off after six seconds; the parabola's is of the present.
+    """
+    time = dt * np.arange(1 - recent.shape[-2], 1)
+    fit = np.linalg.pinv(np.stack([np.ones_like(time), time, time**2 / 2], axis=-1))
+    _, velocity, acceleration = np.moveaxis(fit @ recent, -2, 0)
+    return velocity, acceleration
+
+
+def steady_past(velocity: Array, acceleration: Array, dt: float) -> Array:
+    """Positions [...,3,2], the last at the origin, whose backward differences over `dt` are the
+    velocity and acceleration [...,2]."""
+    before = -velocity * dt
+    return np.stack([before - (velocity - acceleration * dt) * dt, before, 0 * before], axis=-2)
 
 
 def _backward_difference(values: Array, dt: float, first: int = 1) -> Array:

@@ -44,7 +44,13 @@ def test_it_forecasts_as_the_offline_evaluation_does(
 def test_covariances_turn_with_the_frame(forecaster: Forecaster, scene: Scene) -> None:
     quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
     tracks = scene.tracks
-    turned = replace(tracks, xy=tracks.xy @ quarter.T, yaw=tracks.yaw + np.pi / 2)
+    assert tracks.recent is not None
+    turned = replace(
+        tracks,
+        xy=tracks.xy @ quarter.T,
+        yaw=tracks.yaw + np.pi / 2,
+        recent=tracks.recent @ quarter.T,
+    )
     empty = MapRaster(np.zeros((4, 4, 3), dtype=np.uint8), np.array([9e3, 9e3]), 0.5)
     ours, theirs = forecaster(tracks, empty), forecaster(turned, empty)
     assert theirs.modes == pytest.approx(ours.modes @ quarter.T, abs=1e-3)

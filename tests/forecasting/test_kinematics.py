@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ros_xai.forecasting.kinematics import causal_states, motion_heading, wrap
+from ros_xai.forecasting.kinematics import (
+    causal_states,
+    latest_motion,
+    motion_heading,
+    steady_past,
+    wrap,
+)
 
 TIME = np.arange(5) * 0.5
 
@@ -48,3 +54,24 @@ def test_wrapped_angles_are_the_same_direction(angle: float, turns: int) -> None
     wrapped = wrap(np.array(angle + 2 * np.pi * turns))
     assert -np.pi <= wrapped < np.pi
     assert np.exp(1j * wrapped) == pytest.approx(np.exp(1j * angle), abs=1e-9)
+
+
+def test_the_latest_motion_is_that_of_the_parabola_nearest_to_noisy_samples() -> None:
+    time = np.arange(-10, 1) * 0.1
+    noise = np.random.default_rng(0).normal(scale=0.05, size=(3, 11, 2))
+    xy = np.stack([8 * time - 1.5 * time**2, 0.5 * time], axis=-1) + noise
+    velocity, acceleration = latest_motion(xy, 0.1)
+    for agent in range(3):
+        for axis in range(2):
+            half, slope, _ = np.polyfit(time, xy[agent, :, axis], 2)
+            assert velocity[agent, axis] == pytest.approx(slope, abs=1e-9)
+            assert acceleration[agent, axis] == pytest.approx(2 * half, abs=1e-9)
+    xy[1, 3] = np.nan
+    known = np.isfinite(np.concatenate(latest_motion(xy, 0.1), axis=-1)).all(axis=1)
+    assert known.tolist() == [True, False, True]
+
+
+def test_a_steady_past_has_the_motion_it_was_made_of() -> None:
+    velocity, acceleration = np.array([[6.0, -2.0]]), np.array([[-1.0, 0.5]])
+    states = causal_states(steady_past(velocity, acceleration, 0.5), np.zeros((1, 3)), 0.5)
+    assert states[0, -1, :6] == pytest.approx([0, 0, 6, -2, -1, 0.5])

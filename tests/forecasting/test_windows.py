@@ -49,6 +49,18 @@ def test_the_present_reaches_the_input(recording: Recording, raster: MapRaster) 
     assert not np.allclose(before.features.history[:, -1], after.features.history[:, -1])
 
 
+def test_a_braking_agent_has_the_speed_of_now(recording: Recording, raster: MapRaster) -> None:
+    time = recording.time
+    braking = np.stack([14 * time - 0.75 * time**2, 0 * time], axis=-1)
+    xy = recording.xy.copy()
+    xy[:, 0] = braking
+    yaw = recording.yaw.copy()
+    yaw[:, 0] = 0
+    data = _at(windows(replace(recording, xy=xy, yaw=yaw), raster, CONFIG), time[50])
+    state = data.features.history[list(data.agent).index("town 0/agent 0"), -1]
+    assert state[2:6] == pytest.approx([14 - 1.5 * 5, 0, -1.5, 0], abs=1e-3)
+
+
 def _moved(recording: Recording, angle: float, shift: np.ndarray) -> Recording:
     c, s = np.cos(angle), np.sin(angle)
     R = np.array([[c, -s], [s, c]])
