@@ -1,7 +1,8 @@
 """Real traffic: trained on the world and two Argoverse 2 logs, tested on the third, all three ways.
 
 Beside every physics model on the same windows: vehicles and two-wheelers that move. Base and CAB
-have the same network, data, rate and steps. ROS_XAI_DATA names the folder that holds av2/.
+have the same network, data, rate and steps. Differences are paired over the same forecasts, with
+bootstrap intervals over agents. ROS_XAI_DATA names the folder that holds av2/.
 """
 
 from __future__ import annotations
@@ -21,74 +22,71 @@ import numpy as np
 from benchmarks import results
 from benchmarks.forecasting_runs import (
     Scored,
+    best_physics,
     context_share,
+    hashed,
+    load_scores,
+    paired_interval,
     physics_scores,
+    save_scores,
     scores_of,
+    share_interval,
     side_by_side,
-    simulate_traffic,
+    simulated_traffic,
 )
 from benchmarks.seeded import STATE, Finished, interval
 from ros_xai.data import argoverse2
-from ros_xai.data.forecasting import read_world, world_recordings
 from ros_xai.forecasting import evaluation
+from ros_xai.forecasting.evaluation import Scores
 from ros_xai.forecasting.features import ContextConfig
-from ros_xai.forecasting.network import NetworkConfig
 from ros_xai.forecasting.raster import rasterize
-from ros_xai.forecasting.windows import Windows, concatenate, windows, with_tracking_noise
+from ros_xai.forecasting.windows import Windows, concatenate, windows
 from ros_xai.training.forecasting import TrainingConfig, new_network, train
-from ros_xai.world.network import NETWORKS
-from ros_xai.world.network import NetworkConfig as StreetConfig
+from ros_xai.training.shipped_forecasting import STREETS, ShippedConfig, training_windows
+from ros_xai.world.dataset import WORLD_VERSION
 
 NAME = "forecasting_av2"
-FOLDER = STATE / NAME
 LOGS = ("3b3570b4", "7fab2350", "adcf7d18")
 ARMS = ("base", "cab")
-# The world's towns, and the wide and the long streets of the logs' cities.
-STREETS = [
-    *NETWORKS.values(),
-    StreetConfig(two_lane=1.0, block=200.0, curved=0.3, roundabouts=0),
-    StreetConfig(columns=4, rows=3, two_lane=0.7, block=300.0, curved=0.4, roundabouts=0),
-]
-TEMPI = (1.0, 1.4)  # the world's 8 to 14 m/s, and the logs' up to 18
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The world's part, then the fine-tuning on as many windows of the world as of the logs."""
+    """The world's part, the recipe of the shipped weights; then fine-tuning on as many windows of
+    the world as of the logs."""
 
-    networks: int = 28
-    seconds: float = 40.0
-    windows_per_network: int = 1200
-    world: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=3000))
-    logs: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(
-            steps=400, learning_rate=1e-3, warm_up=50, clip_centre=1e-3, kl_centre=1e-3
+    world: ShippedConfig = field(default_factory=ShippedConfig)
+    log_steps: int = 300
+    log_rate: float = 1e-3
+
+    @property
+    def logs(self) -> TrainingConfig:
+        """The world's training, shorter and slower, without its annealing."""
+        return replace(
+            self.world.training,
+            steps=self.log_steps,
+            learning_rate=self.log_rate,
+            warm_up=self.log_steps // 8,
+            clip_centre=1e-3,
+            kl_centre=1e-3,
         )
-    )
 
 
 FULL = Setting()
 QUICK = Setting(
-    networks=2,
-    windows_per_network=300,
-    world=TrainingConfig(steps=40, warm_up=5),
-    logs=TrainingConfig(steps=20, warm_up=5),
+    world=ShippedConfig(
+        recordings=1, windows_per_recording=300, training=TrainingConfig(steps=40, warm_up=5)
+    ),
+    log_steps=20,
 )
 
 
 @lru_cache(maxsize=1)
 def world_windows(setting: Setting) -> Windows:
-    """A random draw from every network, half of them at a faster tempo."""
-    rng = np.random.default_rng(0)
-    drawn = []
-    for k, path in enumerate(world_recordings(FOLDER / "traffic")[: setting.networks]):
-        recording = read_world(path)
-        tempo = TEMPI[k // len(STREETS) % len(TEMPI)]
-        recording = with_tracking_noise(replace(recording, time=recording.time / tempo), rng)
-        part = windows(recording, rasterize(recording.map), ContextConfig())
-        chosen = rng.permutation(np.flatnonzero(part.scored))[: setting.windows_per_network]
-        drawn.append(part[chosen])
-    return concatenate(drawn)
+    """The shipped weights' kind of data."""
+    world = setting.world
+    folder = simulated_traffic(world.recordings, STREETS, world.seconds)
+    return training_windows(folder, world, np.random.default_rng(0))
 
 
 @lru_cache(maxsize=1)
@@ -108,10 +106,10 @@ def log_windows() -> dict[str, tuple[Windows, Scored]]:
 def run(arm: str, seed: int, quick: bool) -> dict[str, Any]:
     """Train on the world, then for each log a copy on the two others; figures of every log."""
     setting = QUICK if quick else FULL
-    folder = FOLDER / "-".join([arm, str(seed)] + ["quick"] * quick)
+    folder = run_folder(arm, seed, quick)
     world = world_windows(setting)
-    trained = new_network(NetworkConfig(), seed)
-    train(trained, world, arm, setting.world, seed, folder / "world", show=False)
+    trained = new_network(setting.world.network, seed)
+    train(trained, world, arm, setting.world.training, seed, folder / "world", show=False)
     rng = np.random.default_rng(seed)
     figures = {}
     for test in LOGS:
@@ -121,16 +119,47 @@ def run(arm: str, seed: int, quick: bool) -> dict[str, Any]:
         mixed = concatenate([real, as_many])
         train(network, mixed, arm, setting.logs, seed, folder / test, show=False)
         scores, attributions = scores_of(network, [log_windows()[test][1]])
+        save_scores(folder / f"{test}.npz", scores, attributions)
         share = {"context share": context_share(attributions)}
         summary = {**evaluation.summary(scores), **share}
         figures[test] = {name: round(value, 4) for name, value in summary.items()}
     return {"logs": figures}
 
 
+def run_folder(arm: str, seed: int, quick: bool) -> Path:
+    return STATE / NAME / hashed(QUICK if quick else FULL, STREETS) / f"{arm}-{seed}"
+
+
 def over_seeds(runs: list[dict[str, Any]], log: str) -> dict[str, Any]:
     """Mean and interval of every figure of an arm on a log."""
     names = runs[0]["logs"][log]
     return {name: interval([run["logs"][log][name] for run in runs]) for name in names}
+
+
+def differences(
+    physics: dict[str, dict[str, Scores]], logs: tuple[str, ...], seeds: int, quick: bool
+) -> dict[str, dict[str, float]]:
+    """FDE of CAB less base, and of both less each log's best physics model, with CAB's gain in
+    context share; means over seeds, intervals over the agents of the logs together."""
+    rng = np.random.default_rng(0)
+    fde, shares = {}, {}
+    for arm in ARMS:
+        loaded = [
+            [load_scores(run_folder(arm, seed, quick) / f"{log}.npz") for log in logs]
+            for seed in range(seeds)
+        ]
+        fde[arm] = np.mean([np.concatenate([s.fde for s, _ in run]) for run in loaded], axis=0)
+        shares[arm] = [np.concatenate([a for _, a in run]) for run in loaded]
+    best = [physics[log][best_physics(physics[log])] for log in logs]
+    agent = np.concatenate([scores.agent for scores in best])
+    unlearned = np.concatenate([scores.fde for scores in best])
+    return {
+        "cab less base": paired_interval(fde["cab"] - fde["base"], agent, rng),
+        **{
+            f"{arm} less physics": paired_interval(fde[arm] - unlearned, agent, rng) for arm in ARMS
+        },
+        "context share, cab less base": share_interval(shares["cab"], shares["base"], agent, rng),
+    }
 
 
 def main(argv: list[str]) -> None:
@@ -144,22 +173,23 @@ def main(argv: list[str]) -> None:
         parser.error("ROS_XAI_DATA must name the folder that holds av2/ with the logs")
     quick, seeds = arguments.quick, 1 if arguments.quick else arguments.seeds
     setting = QUICK if quick else FULL
-    simulate_traffic(FOLDER / "traffic", setting.networks, STREETS, setting.seconds)
 
-    finished = Finished(NAME, (setting, STREETS, TEMPI))
+    finished = Finished(NAME, (WORLD_VERSION, setting, STREETS))
     keys = [{"arm": a, "seed": seed, "quick": quick} for seed in range(seeds) for a in ARMS]
     runs = side_by_side(finished, keys, run, arguments.jobs)
-    figures = {}
+    physics = {log: physics_scores([log_windows()[log][1]]) for log in LOGS}
+    figures: dict[str, Any] = {}
     for log in LOGS:
-        physics = physics_scores([log_windows()[log][1]])
-        arms = {a: over_seeds([r for r in runs if r["arm"] == a], log) for a in ARMS}
         figures[log] = {
-            "physics": {name: evaluation.summary(scores) for name, scores in physics.items()},
-            **arms,
+            "physics": {name: evaluation.summary(each) for name, each in physics[log].items()},
+            "best physics": best_physics(physics[log]),
+            "forecasts": len(next(iter(physics[log].values())).fde),
+            **{a: over_seeds([r for r in runs if r["arm"] == a], log) for a in ARMS},
+            "FDE": differences(physics, (log,), seeds, quick),
         }
-        fde = {name: values["FDE"] for name, values in figures[log]["physics"].items()}
-        fde |= {a: arms[a]["FDE"]["mean"] for a in ARMS}
-        print(json.dumps({"log": log, "FDE": fde}))
+        print(json.dumps({"log": log, "FDE": figures[log]["FDE"]}))
+    figures["all logs: FDE"] = differences(physics, LOGS, seeds, quick)
+    print(json.dumps(figures["all logs: FDE"]))
     if not quick:
         command = f"ros_xai bench forecasting-av2 --seeds {seeds}"
         results.write(NAME, command, figures, seeds=seeds, setting=asdict(setting))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -25,9 +24,9 @@ from ros_xai.forecasting.kinematics import steady_past
 from ros_xai.forecasting.network import Network
 from ros_xai.forecasting.raster import MapRaster
 from ros_xai.forecasting.windows import Windows
-from ros_xai.world.dataset import WORLD_VERSION, traffic_arrays
+from ros_xai.training.shipped_forecasting import simulate_traffic
+from ros_xai.world.dataset import WORLD_VERSION
 from ros_xai.world.network import NetworkConfig as StreetConfig
-from ros_xai.world.traffic import simulate
 
 Array = NDArray[np.float64]
 Scored = tuple[Windows, MapRaster]
@@ -53,20 +52,10 @@ def hashed(*settings: Any) -> str:
     return hashlib.sha256(repr((WORLD_VERSION, settings)).encode()).hexdigest()[:12]
 
 
-def simulated_traffic(count: int, streets: list[StreetConfig], seconds: float) -> Path:
+def simulated_traffic(count: int, streets: tuple[StreetConfig, ...], seconds: float) -> Path:
     """The folder of `count` traffic files, on networks that take turns; writes what is missing."""
     folder = STATE / "forecasting_traffic" / hashed(streets, seconds)
-    folder.mkdir(parents=True, exist_ok=True)
-    for k in range(count):
-        target = folder / f"traffic_{k:04d}.npz"
-        if target.exists():
-            continue
-        traffic = simulate(k, seconds, streets[k % len(streets)])
-        (folder / f"map_{k:04d}.json").write_text(json.dumps(traffic.road_map.as_record()))
-        part = target.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez(file, **traffic_arrays(traffic))
-        part.replace(target)
+    simulate_traffic(folder, count, streets, seconds)
     return folder
 
 

@@ -124,7 +124,7 @@ def leaked(scene: Scene) -> NDArray[np.float64]:
 def data(setting: Setting, leak: bool) -> Data:
     """The windows of all networks, with the noise of a tracker."""
     rng = np.random.default_rng(0)
-    folder = simulated_traffic(setting.networks, [STREETS], setting.seconds)
+    folder = simulated_traffic(setting.networks, (STREETS,), setting.seconds)
     training, tests = [], []
     for k, path in enumerate(world_recordings(folder)[: setting.networks]):
         recording = with_tracking_noise(read_world(path), rng)
@@ -214,7 +214,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     quick, seeds = arguments.quick, 1 if arguments.quick else arguments.seeds
     setting = QUICK if quick else FULL
-    simulated_traffic(setting.networks, [STREETS], setting.seconds)
+    simulated_traffic(setting.networks, (STREETS,), setting.seconds)
 
     finished = Finished(NAME, (WORLD_VERSION, setting, STREETS))
     common = {"leak": False, "quick": quick}

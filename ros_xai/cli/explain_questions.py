@@ -75,8 +75,6 @@ def about_forecast(
     at: seconds since the recording begins, by default its middle. Also a picture of the map crop,
     uint8 [H, W, 3], heading up, and the places (u, v) of the neighbours in it, nearest first.
     """
-    if weights is None:
-        raise typer.BadParameter("a forecast needs --weights of a forecaster")
     network = Forecaster.load(weights).network
     found = _recording(recording)
     scene = _scene(found, at)

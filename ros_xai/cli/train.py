@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ros_xai.cli.train_forecasting import forecasting
 from ros_xai.cli.train_segmentation import segmentation
 from ros_xai.data.depth import KittiDrive, Loaded, world_drives
 from ros_xai.data.kitti import RINGS, TRAIN_FRAMES, KittiClip
@@ -32,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(segmentation)
+app.command()(forecasting)
 
 
 @app.command()

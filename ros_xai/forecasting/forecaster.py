@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_file
 from torch import Tensor
 
@@ -22,6 +22,8 @@ from ros_xai.forecasting.objectives import categorical_kl
 from ros_xai.forecasting.raster import MapRaster
 
 Array = NDArray[np.float64]
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "forecasting.safetensors"
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,17 @@ class Forecaster:
         self._map: MapRaster | None = None
 
     @classmethod
-    def load(cls, weights: Path) -> Forecaster:
-        """From a file written by `save`."""
-        with safe_open(weights, framework="pt") as file:
-            record = json.loads(file.metadata()["forecaster"])
+    def load(cls, weights: Path | None = None) -> Forecaster:
+        """The shipped network, or the one in a file written by `save`.
+
+        Raises FileNotFoundError without the file, ValueError for a file of something else.
+        """
+        weights = weights or SHIPPED
+        try:
+            with safe_open(weights, framework="pt") as file:
+                record = json.loads((file.metadata() or {})["forecaster"])
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"{weights}: expected weights of a forecaster; got {error}") from error
         network = Network(from_mapping(NetworkConfig, record["network"]))
         load_model(network, weights)
         return cls(network, record["quiet"])

@@ -1,0 +1,54 @@
+"""`ros_xai train forecasting`: the forecaster from simulated traffic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ros_xai.training.forecasting import OBJECTIVES
+
+
+def forecasting(
+    out: Annotated[Path, typer.Option(help="Traffic, checkpoints, weights.")] = Path(
+        "out/train-forecasting"
+    ),
+    objective: Annotated[str, typer.Option(help=f"One of {', '.join(OBJECTIVES)}.")] = "cab",
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    recordings: Annotated[
+        int | None, typer.Option(min=1, help="Simulated recordings of 40 s.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Simulate traffic and train the forecasting network on it; goes on where it was stopped.
+
+    Without options this is how the shipped weights were made.
+
+    \b
+    Examples:
+      ros_xai train forecasting
+      ros_xai train forecasting --objective base --steps 300 --out out/base
+    """
+    if objective not in OBJECTIVES:
+        raise typer.BadParameter(
+            f"expected one of {', '.join(OBJECTIVES)}; got {objective}", param_hint="--objective"
+        )
+    from ros_xai.training import shipped_forecasting as shipped  # the world takes long to import
+
+    config = shipped.ShippedConfig()
+    config = replace(
+        config,
+        objective=objective,
+        recordings=recordings or config.recordings,
+        training=replace(config.training, steps=steps or config.training.steps),
+    )
+    try:
+        network = shipped.make(out, config, seed)
+        path = out / "forecasting.safetensors"
+        shipped.save(network, path, config, command="ros_xai train forecasting", seed=seed)
+    except (OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{path}: use it by `weights: {path}` in the forecasting node's parameters")
