@@ -90,15 +90,32 @@ def _sharing(method: Callable[..., Any], process: Process) -> Callable[..., Any]
         (count,) = samples
         if count < process.size:
             raise ValueError(f"a batch of {count} for {process.size} processes: make it larger")
-        mine = slice(process.rank, None, process.size)
         _within = True
         try:
-            outputs = method(*tree_map_only(Tensor, lambda tensor: tensor[mine], arguments))
+            mine = tree_map_only(Tensor, lambda whole: _Scatter.apply(whole, process), arguments)
+            outputs = method(*mine)
         finally:
             _within = False
         return tree_map_only(Tensor, lambda part: _Gather.apply(part, count, process), outputs)
 
     return call
+
+
+class _Scatter(torch.autograd.Function):
+    """This process's samples of a batch that all have; its gradient is put together from all."""
+
+    @staticmethod
+    def forward(ctx: Any, whole: Tensor, process: Process) -> Tensor:
+        ctx.process, ctx.shape = process, whole.shape
+        return whole[process.rank :: process.size].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        process = ctx.process
+        whole = gradients[0].new_zeros(ctx.shape)
+        whole[process.rank :: process.size] = gradients[0] / process.size  # see _Gather
+        dist.all_reduce(whole)
+        return whole, None
 
 
 class _Gather(torch.autograd.Function):

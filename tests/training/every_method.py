@@ -1,7 +1,8 @@
-"""Trains a little by every method: `python every_method.py FOLDER [killed]`, also under torchrun.
+"""Trains a little by every method: `python every_method.py FOLDER [MODE]`, also under torchrun.
 
-Writes FOLDER/METHOD.npz with the parameters before and after and the last losses. `killed`: each
-training is ended by SIGKILL in its fourth step and then gone on with by another process.
+Writes FOLDER/METHOD.npz with the parameters before and after and the losses of the steps. Modes:
+`double` calculates in float64; `killed` ends each training by SIGKILL in its fourth step and goes
+on with it in another process.
 """
 
 from __future__ import annotations
@@ -13,27 +14,30 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ros_xai.data.forecasting import Recording, VectorMap
 from ros_xai.depth.network import SMALL, build
 from ros_xai.forecasting.features import ContextConfig
 from ros_xai.forecasting.network import NetworkConfig as ForecastingConfig
 from ros_xai.forecasting.raster import rasterize
-from ros_xai.forecasting.windows import windows
+from ros_xai.forecasting.windows import Windows, windows
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.training import adaptation, forecasting, loop, plop, shipped_depth
 from ros_xai.training import segmentation_recipes as recipes
 from ros_xai.training.depth_batches import Augmentation, Beams
 from ros_xai.training.distributed import Process, process_group
-from ros_xai.training.loop import LoopConfig
+from ros_xai.training.loop import LoopConfig, Metrics
 from ros_xai.training.mtuda import AdaptationConfig
 from ros_xai.training.segmentation import Labelled
 from tests.training.test_depth import RINGS, SHAPE, drive
 
 STEPS, KILLED_IN = 6, 4
+DOUBLE = "double" in sys.argv[2:]
 LOOP = LoopConfig(STEPS, learning_rate=1e-3, checkpoint_every=2, log_every=1)
 TINY = NetworkConfig(classes=3, widths=(8, 8, 16, 16), blocks=1, decoder=8)
 RECIPE = recipes.Recipe(loop=LOOP, batch=6, pixels=64)
@@ -93,11 +97,13 @@ def adapted_depth(folder: Path, process: Process) -> None:
     adaptation.adapt(pretrained, architecture, drive(8), RINGS, folder, config, process, show=False)
 
 
-def forecast(objective: str, folder: Path, process: Process) -> None:
+@functools.cache
+def road() -> Windows:
+    """Ten cars that drive straight on."""
     rng = np.random.default_rng(0)
     time = np.arange(120) * 0.1
     velocity = rng.uniform(2, 12, (10, 1)) * [1.0, 0.0]
-    road = np.array([[-200, -4], [200, -4], [200, 4], [-200, 4.0]])
+    surface = np.array([[-200, -4], [200, -4], [200, 4], [-200, 4.0]])
     recording = Recording(
         name="road",
         time=time,
@@ -105,14 +111,17 @@ def forecast(objective: str, folder: Path, process: Process) -> None:
         category=np.full(10, "vehicle"),
         xy=rng.uniform(-60, 60, (10, 2)) * [1, 0.05] + time[:, None, None] * velocity,
         yaw=np.zeros((120, 10)),
-        map=VectorMap(drivable=(road,), dividers=(), crossings=()),
+        map=VectorMap(drivable=(surface,), dividers=(), crossings=()),
     )
     everything = windows(recording, rasterize(recording.map), ContextConfig())
+    return everything[everything.scored]
+
+
+def forecast(objective: str, folder: Path, process: Process) -> None:
     small = ForecastingConfig(modes=3, block=8, decoder=8, map_channels=(4, 4, 4))
     fresh = forecasting.new_network(small, seed=0)
     config = forecasting.TrainingConfig(steps=STEPS, batch=16, warm_up=2)
-    data = everything[everything.scored]
-    forecasting.train(fresh, data, objective, config, 0, folder, process, show=False)
+    forecasting.train(fresh, road(), objective, config, 0, folder, process, show=False)
 
 
 METHODS: dict[str, Train] = {
@@ -131,13 +140,15 @@ def watched(kill_in: int | None = None) -> dict[str, np.ndarray]:
     seen: dict[str, np.ndarray] = {}
     step, number = loop._step.__wrapped__, 0  # type: ignore[attr-defined]
 
-    def watching(module: torch.nn.Module, *arguments: object) -> dict[str, float]:
+    def watching(module: nn.Module, *arguments: object) -> dict[str, float]:
         nonlocal number
         number += 1
         if number == kill_in:
             os.kill(os.getpid(), signal.SIGKILL)
+        if DOUBLE:
+            module.double()
         seen.setdefault("before", flat(module))
-        losses = step(module, *arguments)
+        losses = in_double(step, module, *arguments) if DOUBLE else step(module, *arguments)
         seen["after"] = flat(module)
         seen.setdefault("losses", np.zeros(0))
         seen["losses"] = np.append(seen["losses"], losses["loss"])
@@ -148,7 +159,21 @@ def watched(kill_in: int | None = None) -> dict[str, np.ndarray]:
     return seen
 
 
-def flat(module: torch.nn.Module) -> np.ndarray:
+def in_double(step: Callable[..., Metrics], module: nn.Module, *arguments: Any) -> Metrics:
+    """The step in float64, also what modules make a float."""
+    optimizer, batch, *rest = arguments
+    wide = {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
+    float_ = torch.Tensor.float
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[assignment, method-assign]
+    torch.set_default_dtype(torch.float64)
+    try:
+        return step(module, optimizer, wide, *rest)
+    finally:
+        torch.Tensor.float = float_  # type: ignore[method-assign]
+        torch.set_default_dtype(torch.float32)
+
+
+def flat(module: nn.Module) -> np.ndarray:
     """All parameters and statistics as one vector."""
     state = module.state_dict()
     return torch.cat([v.detach().double().reshape(-1) for v in state.values()]).numpy()
