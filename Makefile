@@ -1,6 +1,7 @@
 # make demo    the main job on the embedded default: no ROS installation needed
 # make test    every test
 # make lint    format, lint, types, imports
+# make docs    the pages of docs/ as a site in out/site, links checked
 # make bench   speed and claims; writes docs/results (long)
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ EXTRAS ?= ros,world,engines,compression,forecasting,explanation,fleet,test
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format docs bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/ros_xai demo
@@ -27,6 +28,15 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# An environment of its own: the site needs nothing of the package.
+docs: $(VENV)-docs/.installed
+	$(VENV)-docs/bin/mkdocs build --quiet
+
+$(VENV)-docs/.installed: constraints.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet -c constraints.txt mkdocs-material
+	touch $@
+
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/ros_xai bench all
@@ -40,4 +50,4 @@ $(INSTALLED): setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf $(VENV) $(VENV)-docs out build *.egg-info

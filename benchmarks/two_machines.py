@@ -160,11 +160,26 @@ def drive(transport: str, seconds: float) -> dict[str, Any]:
         if not car.wait(lambda: car.listeners(topic) == len(NODES), 120):
             raise RuntimeError(f"{car.listeners(topic)} of {len(NODES)} nodes were found")
         car.drive(5, RATE)
+        before = _arrived(car)
         trace = car.drive(seconds, RATE)
-        size = len(frames[0][topic]) / 1e6
-        return {"image_mb": round(size, 2), **{node: trace.summary(node) for node in NODES}}
+        after = _arrived(car)
+        figures: dict[str, Any] = {"image_mb": round(len(frames[0][topic]) / 1e6, 2)}
+        for node in NODES:
+            arrived = after[node] - before[node]
+            figures[node] = {"sent": round(seconds * RATE), "arrived": arrived}
+            figures[node] |= trace.summary(node)
+        return figures
     finally:
         car.close()
+
+
+def _arrived(car: cars.Car) -> dict[str, int]:
+    """Images that each node has had so far, by its own count, two reports from now."""
+    car.status.clear()
+    car.wait(lambda: all(node in car.status for node in NODES), 10)
+    car.status.clear()
+    car.wait(lambda: all(node in car.status for node in NODES), 10)
+    return {node: int(car.values(node)["frames_in"]) for node in NODES}
 
 
 def _compressed(frame: dict[str, bytes]) -> dict[str, bytes]:
