@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
-import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 import typer
 
 from benchmarks import results
+from benchmarks.engine_times import in_turns
 from ros_xai.depth.estimator import DepthEstimator
 from ros_xai.engines.compile import EngineName
 
@@ -42,28 +45,21 @@ def run(rounds: int = 100, threads: int = 2) -> None:
         "geometry": rng.random((1, 4, 192, 640), dtype=np.float32),
     }
     estimators = {name: DepthEstimator.load(engine=name, threads=threads) for name in ENGINES}
-    times: dict[tuple[str, str], list[float]] = {}
-    for turn in range(rounds + 5):
-        for name, estimator in estimators.items():
-            start = time.perf_counter()
-            estimator.engine(inputs)
-            between = time.perf_counter()
-            estimator(image, sparse, INTRINSICS)
-            end = time.perf_counter()
-            if turn >= 5:  # the first calls compile and warm up
-                times.setdefault((name, "network"), []).append(between - start)
-                times.setdefault((name, "frame"), []).append(end - between)
-    figures = {}
-    for (name, what), seconds in times.items():
-        p50, p90 = np.percentile(seconds, [50, 90]) * 1e3
-        figures[f"{name}.{what}"] = {
-            "engine": estimators[name].engine.name,
-            "median_ms": round(float(p50), 2),
-            "p90_ms": round(float(p90), 2),
-        }
-        print(json.dumps({"what": what, **figures[f"{name}.{what}"]}), flush=True)
+    calls: dict[str, Callable[[], Any]] = {}
+    for name, estimator in estimators.items():
+        calls[f"{name}.network"] = partial(estimator.engine, inputs)
+        calls[f"{name}.frame"] = partial(estimator, image, sparse, INTRINSICS)
+    figures = in_turns(calls, rounds)
+    for what, times in figures.items():
+        print(json.dumps({"what": what, **times}), flush=True)
+    engines = {name: estimator.engine.name for name, estimator in estimators.items()}
     results.write(
-        "depth_engines", "ros_xai bench depth-engines", figures, rounds=rounds, threads=threads
+        "depth_engines",
+        "ros_xai bench depth-engines",
+        figures,
+        engines=engines,
+        rounds=rounds,
+        threads=threads,
     )
 
 

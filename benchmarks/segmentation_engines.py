@@ -1,0 +1,56 @@
+"""Time of one segmentation frame on each CPU engine: `ros_xai bench segmentation-engines`.
+
+The shipped network on a 240x320 image; the engines take turns.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+
+from benchmarks import results
+from benchmarks.depth_engines import ENGINES
+from benchmarks.engine_times import in_turns
+from ros_xai.segmentation.segmenter import Segmenter
+
+
+def main(argv: list[str]) -> None:
+    """Entry of `ros_xai bench segmentation-engines`."""
+    app = typer.Typer(add_completion=False)
+    app.command()(run)
+    app(argv, standalone_mode=False)
+
+
+def run(rounds: int = 200, threads: int = 2) -> None:
+    """Measure network and whole frame; write docs/results/segmentation_engines.json."""
+    torch.set_num_threads(threads)
+    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    inputs = {"image": image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)}
+    segmenters = {name: Segmenter.load(engine=name, threads=threads) for name in ENGINES}
+    calls: dict[str, Callable[[], Any]] = {}
+    for name, segment in segmenters.items():
+        calls[f"{name}.network"] = partial(segment.engine, inputs)
+        calls[f"{name}.frame"] = partial(segment, image)
+    figures = in_turns(calls, rounds)
+    for name, times in figures.items():
+        print(json.dumps({"what": name, **times}), flush=True)
+    engines = {name: segment.engine.name for name, segment in segmenters.items()}
+    results.write(
+        "segmentation_engines",
+        "ros_xai bench segmentation-engines",
+        figures,
+        engines=engines,
+        rounds=rounds,
+        threads=threads,
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
