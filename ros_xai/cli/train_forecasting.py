@@ -24,7 +24,8 @@ def forecasting(
 ) -> None:
     """Simulate traffic and train the forecasting network on it; goes on where it was stopped.
 
-    Without options this is how the shipped weights were made.
+    Without options this is how the shipped weights were made. Several processes:
+    `torchrun --nproc-per-node 2 --no-python ros_xai train forecasting`
 
     \b
     Examples:
@@ -36,6 +37,7 @@ def forecasting(
             f"expected one of {', '.join(OBJECTIVES)}; got {objective}", param_hint="--objective"
         )
     from ros_xai.training import shipped_forecasting as shipped  # the world takes long to import
+    from ros_xai.training.distributed import process_group
 
     config = shipped.ShippedConfig()
     config = replace(
@@ -45,7 +47,10 @@ def forecasting(
         training=replace(config.training, steps=steps or config.training.steps),
     )
     try:
-        network = shipped.make(out, config, seed)
+        with process_group() as process:
+            network = shipped.make(out, config, seed, process)
+        if not process.is_first:
+            return
         path = out / "forecasting.safetensors"
         shipped.save(network, path, config, command="ros_xai train forecasting", seed=seed)
     except (OSError, ValueError) as error:

@@ -82,12 +82,13 @@ def segmentation(
     recipe = replace(recipe, loop=replace(recipe.loop, steps=steps, seed=seed))
     try:
         bundle = load_bundle(weights) if weights else None
-        domains, classes = _labelled(source or ["world"], height, width)
-        unlabelled = [resized(ImageFolder(folder), height, width) for folder in target or ()]
-        unlabelled += [
-            resized(bag_images(bag, topic, every), height, width) for bag in target_bag or ()
-        ]
         with process_group() as process:
+            with process.in_turn():  # the first one renders
+                domains, classes = _labelled(source or ["world"], height, width)
+            unlabelled = [resized(ImageFolder(folder), height, width) for folder in target or ()]
+            unlabelled += [
+                resized(bag_images(bag, topic, every), height, width) for bag in target_bag or ()
+            ]
             parts = [_split(domain) for domain in domains]
             train, held_out = [p[0] for p in parts], _joined([p[1] for p in parts])
             network, classes = _train(

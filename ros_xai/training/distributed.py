@@ -29,6 +29,15 @@ class Process:
         if self.size > 1:
             dist.barrier()
 
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """The first process goes through the block before the others: they find what it wrote."""
+        if not self.is_first:
+            self.wait()
+        yield
+        if self.is_first:
+            self.wait()
+
 
 @contextmanager
 def process_group() -> Iterator[Process]:

@@ -22,7 +22,9 @@ from ros_xai.forecasting.objectives import Weights
 from ros_xai.forecasting.raster import rasterize
 from ros_xai.forecasting.windows import Windows, concatenate, windows, with_tracking_noise
 from ros_xai.training.checkpoint import write_atomic
+from ros_xai.training.distributed import Process
 from ros_xai.training.forecasting import TrainingConfig, new_network, train
+from ros_xai.training.loop import ALONE
 from ros_xai.world.dataset import WORLD_VERSION, traffic_arrays
 from ros_xai.world.network import NETWORKS
 from ros_xai.world.network import NetworkConfig as StreetConfig
@@ -84,13 +86,20 @@ def training_windows(folder: Path, config: ShippedConfig, rng: Generator) -> Win
     return concatenate(drawn)
 
 
-def make(folder: Path, config: ShippedConfig, seed: int, show: bool = True) -> Network:
+def make(
+    folder: Path,
+    config: ShippedConfig,
+    seed: int,
+    process: Process = ALONE,
+    show: bool = True,
+) -> Network:
     """Simulates, trains, and returns the network; all of it resumes in `folder`."""
-    simulate_traffic(folder / "traffic", config.recordings, STREETS, config.seconds)
+    with process.in_turn():
+        simulate_traffic(folder / "traffic", config.recordings, STREETS, config.seconds)
     data = training_windows(folder / "traffic", config, np.random.default_rng(seed))
     network = new_network(config.network, seed)
     run = folder / "run"
-    return train(network, data, config.objective, config.training, seed, run, show=show)
+    return train(network, data, config.objective, config.training, seed, run, process, show)
 
 
 def save(network: Network, path: Path, config: ShippedConfig, **card: Any) -> None:
