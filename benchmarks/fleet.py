@@ -39,6 +39,7 @@ from ros_xai.world.lidar import Lidar, hdl64
 COMMAND = "ros_xai bench fleet"
 FOLDER = STATE / "fleet"
 FRAMES = 6  # of each short bag
+LONG = 36  # of each long one
 DRIVES = 30
 DOMAINS = ("clear", "overcast", "dusk", "night", "rain")
 SMALL = replace(CAMERAS["a"], width=160, height=48)
@@ -73,41 +74,51 @@ class Clip:
 
 
 def bags() -> Path:
-    """The manifest of the bags, which are written where they are missing."""
-    folder = FOLDER / "bags"
-    clip = KittiClip(Path(os.environ["ROS_XAI_DATA"]) / "kitti")
+    """The manifest of the short bags, which are written where they are missing."""
     entries = []
     for seed in range(DRIVES):
         look = DOMAINS[seed % len(DOMAINS)]
-        path = folder / f"world_{seed:02}.mcap"
+        path = FOLDER / "bags" / f"world_{seed:02}.mcap"
         if not path.exists():
             config = BagConfig(100 + seed, FRAMES / 10, "town", look, SMALL, FEW_BEAMS)
             write_bag(config, path, jobs=1)
         time_of_day = look if look in ("dusk", "night") else "day"
         tags = {"source": "world", "domain": look, "time of day": time_of_day}
         entries.append({"path": path.name, "tags": tags})
-    for piece in range(len(clip) // FRAMES):
-        path = folder / f"kitti_{piece}.mcap"
-        if not path.exists():
-            convert(Clip(clip, piece * FRAMES, FRAMES), path)  # type: ignore[arg-type]
-        tags = {"source": "kitti", "domain": "city", "time of day": "day"}
-        entries.append({"path": path.name, "tags": tags})
-    long_bags(clip)
-    manifest = folder / "fleet.yaml"
+    tags = {"source": "kitti", "domain": "city", "time of day": "day"}
+    entries += [{"path": path.name, "tags": tags} for path in pieces()]
+    manifest = FOLDER / "bags" / "fleet.yaml"
     manifest.write_text(yaml.safe_dump({"bags": entries}, sort_keys=False))
     return manifest
 
 
-def long_bags(clip: KittiClip) -> None:
-    """Bags of 6 and of 60 frames at full size, for `lengths`."""
-    for frames in (6, 60):
-        path = FOLDER / "long" / f"kitti_{frames}.mcap"
+def pieces() -> list[Path]:
+    """The KITTI clip in bags of six frames."""
+    clip = kitti()
+    paths = [FOLDER / "bags" / f"kitti_{piece}.mcap" for piece in range(len(clip) // FRAMES)]
+    for piece, path in enumerate(paths):
         if not path.exists():
-            convert(Clip(clip, 0, frames), path)  # type: ignore[arg-type]
-        path = FOLDER / "long" / f"world_{frames}.mcap"
+            convert(Clip(clip, piece * FRAMES, FRAMES), path)  # type: ignore[arg-type]
+    return paths
+
+
+def long_bags() -> Path:
+    """A folder of bags of 6 and of LONG frames at full size."""
+    folder = FOLDER / "long"
+    for frames in (FRAMES, LONG):
+        path = folder / f"kitti_{frames}.mcap"
+        if not path.exists():
+            convert(Clip(kitti(), 0, frames), path)  # type: ignore[arg-type]
+        path = folder / f"world_{frames}.mcap"
         if not path.exists():
             config = BagConfig(100, frames / 10, "town", "clear", CAMERAS["a"], FEW_BEAMS)
             write_bag(config, path, jobs=1)
+    return folder
+
+
+def kitti() -> KittiClip:
+    """The clip of ROS_XAI_DATA."""
+    return KittiClip(Path(os.environ["ROS_XAI_DATA"]) / "kitti")
 
 
 def configs(*names: str) -> list[str]:
@@ -251,11 +262,10 @@ def broken_bags() -> dict[str, Any]:
     return {"exit_code": ended["exit_code"], "problems": said}
 
 
-def scaling(manifest: Path) -> dict[str, Any]:
-    """Sixteen bags with one worker and with two; and longer bags, for the time per frame."""
-    entries = yaml.safe_load(manifest.read_text())["bags"]
-    chosen = [str(manifest.parent / e["path"]) for e in (*entries[:12], *entries[30:34])]
-    found: dict[str, Any] = {"bags": len(chosen)}
+def scaling() -> dict[str, Any]:
+    """The pieces of the KITTI clip with one worker and with two."""
+    chosen = [str(path) for path in pieces()]
+    found: dict[str, Any] = {"bags": len(chosen), "frames_per_bag": FRAMES}
     for jobs in (1, 2):
         out = FOLDER / f"scaling-{jobs}"
         ended = Run(out, *chosen, *configs("all_beams"), "--jobs", str(jobs)).go()
@@ -265,26 +275,27 @@ def scaling(manifest: Path) -> dict[str, Any]:
 
 
 def lengths() -> dict[str, Any]:
-    """Seconds of a task by its frames, from bags of 6 and of 60 frames of each image size."""
-    folder = FOLDER / "long"
+    """What a task costs by its frames: a fixed part and a slope, from a short and a long bag."""
     out = FOLDER / "out-long"
-    Run(out, str(folder), *configs("all_beams"), "--jobs", "1").go()
-    tables = [pq.read_table(path).to_pylist() for path in (out / "timings").glob("*.parquet")]
-    by_bag = {row["bag"]: row for rows_ in tables for row in rows_}
+    Run(out, str(long_bags()), *configs("all_beams"), "--jobs", "1").go()
+    parts = [pq.read_table(path).to_pylist()[0] for path in (out / "timings").glob("*.parquet")]
+    by_bag = {part["bag"]: part for part in parts}
     found = {}
     for kind, size in (("world", "640x192"), ("kitti", "1242x375")):
-        short, long = by_bag[f"{kind}_6"], by_bag[f"{kind}_60"]
-
-        def slope(name: str, short: dict[str, Any] = short, long: dict[str, Any] = long) -> float:
-            return (long[name] - short[name]) / (long["frames"] - short["frames"])
-
+        short, long = by_bag[f"{kind}_{FRAMES}"], by_bag[f"{kind}_{LONG}"]
+        slopes = {
+            name: (long[name] - short[name]) / (LONG - FRAMES)
+            for name in ("cpu_s", "total_s", "bag_bytes", "scratch_bytes", "row_bytes")
+        }
         found[size] = {
-            "cpu_s_per_frame": round(slope("cpu_s"), 4),
-            "cpu_s_fixed": round(short["cpu_s"] - slope("cpu_s") * short["frames"], 2),
-            "bag_kB_per_frame": round(slope("bag_bytes") / 1e3, 1),
-            "scratch_kB_per_frame": round(slope("scratch_bytes") / 1e3, 1),
-            "row_kB_per_frame": round(slope("row_bytes") / 1e3, 2),
-            "row_kB_fixed": round((short["row_bytes"] - slope("row_bytes") * 6) / 1e3, 1),
+            "cpu_s_per_frame": round(slopes["cpu_s"], 4),
+            "cpu_s_fixed": round(short["cpu_s"] - slopes["cpu_s"] * FRAMES, 2),
+            "wall_s_per_frame": round(slopes["total_s"], 4),
+            "wall_s_fixed": round(short["total_s"] - slopes["total_s"] * FRAMES, 2),
+            "bag_kB_per_frame": round(slopes["bag_bytes"] / 1e3, 1),
+            "scratch_kB_per_frame": round(slopes["scratch_bytes"] / 1e3, 1),
+            "row_kB_per_frame": round(slopes["row_bytes"] / 1e3, 2),
+            "row_kB_fixed": round((short["row_bytes"] - slopes["row_bytes"] * FRAMES) / 1e3, 1),
             "max_rss_mb": round(long["max_rss_mb"]),
         }
     return found
@@ -299,7 +310,7 @@ def _timings(out: Path) -> dict[str, Any]:
     return {"tasks": len(parts), "mean_per_task": mean}
 
 
-STEPS = ("bags", "scaling", "lengths", "local", "ray", "rows", "verdicts", "broken")
+STEPS = ("scaling", "lengths", "local", "ray", "rows", "verdicts", "broken")
 
 
 def main() -> None:
@@ -307,20 +318,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="only these")
     chosen = parser.parse_args().steps
-    manifest = bags()
     finished = Finished("fleet", (FRAMES, DRIVES, DOMAINS, CONFIGS))
     steps: dict[str, Callable[[], dict[str, Any]]] = {
-        "scaling": lambda: scaling(manifest),
+        "scaling": scaling,
         "lengths": lengths,
-        "local": lambda: on_local(manifest),
-        "ray": lambda: on_ray(manifest),
+        "local": lambda: on_local(bags()),
+        "ray": lambda: on_ray(bags()),
         "rows": identical,
-        "verdicts": lambda: verdicts(manifest),
+        "verdicts": lambda: verdicts(bags()),
         "broken": broken_bags,
     }
     for name in chosen:
-        if name in steps:
-            finished.get({"step": name}, steps[name])
+        finished.get({"step": name}, steps[name])
     done = {result["step"]: result for result in finished.results}
     if steps.keys() <= done.keys():
         plain = ("step", "settings")
