@@ -94,6 +94,7 @@ setup(
             "ros_xai = ros_xai.cli:app",
             "depth = ros_xai.nodes.depth:main",
             "segmentation = ros_xai.nodes.segmentation:main",
+            "forecasting = ros_xai.nodes.forecasting:main",
             "explanation = ros_xai.nodes.explanation:main",
             "perception = ros_xai.nodes.perception:main",
         ]

@@ -75,7 +75,10 @@ def about_forecast(
     at: seconds since the recording begins, by default its middle. Also a picture of the map crop,
     uint8 [H, W, 3], heading up, and the places (u, v) of the neighbours in it, nearest first.
     """
-    network = Forecaster.load(weights).network
+    try:
+        network = Forecaster.load(weights).network
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--weights") from error
     found = _recording(recording)
     scene = _scene(found, at)
     raster = rasterize(found.map)

@@ -52,7 +52,10 @@ def forecasting(
         if not process.is_first:
             return
         path = out / "forecasting.safetensors"
-        shipped.save(network, path, config, command="ros_xai train forecasting", seed=seed)
+        given = {"objective": objective, "steps": steps, "recordings": recordings, "seed": seed}
+        options = [f"--{name} {value}" for name, value in given.items() if value is not None]
+        command = " ".join(["ros_xai train forecasting", *options])
+        shipped.save(network, path, config, command=command, losses=losses)
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

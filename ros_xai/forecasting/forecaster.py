@@ -121,12 +121,12 @@ class Forecaster:
         tensors = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         save_file(tensors, weights, metadata={"forecaster": json.dumps(record)})
 
-    def __call__(self, tracks: Tracks, raster: MapRaster) -> Forecast:
-        """Forecast the tracks on a map, both in the map frame."""
+    def __call__(self, tracks: Tracks, raster: MapRaster, at_most: int | None = None) -> Forecast:
+        """Forecast the tracks on a map, both in the map frame; `at_most` so many, the first."""
         config = self.network.config.context
         if raster is not self._map:
             self._map, self._smoothed = raster, raster.smoothed(config.crop.resolution)
-        targets = np.flatnonzero(np.isin(tracks.category, FORECAST))
+        targets = np.flatnonzero(np.isin(tracks.category, FORECAST))[:at_most]
         states = track_states(tracks)
         inputs = features(states, tracks.category, targets, self._smoothed, config)
         prediction = predict(self.network, inputs)

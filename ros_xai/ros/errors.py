@@ -14,6 +14,10 @@ Reason = Literal[
     "bad_field",
     "camera_info",
     "bad_transform",
+    "bad_map",
+    "frame",
+    "stamp",
+    "no_tracks",
 ]
 
 

@@ -132,9 +132,15 @@ class PerceptionNode(LifecycleNode, Generic[C, P]):
         return publisher
 
     def listen(
-        self, message_type: type[Any], topic: str, name: str, callback: Callable[[Arrival], None]
+        self,
+        message_type: type[Any],
+        topic: str,
+        name: str,
+        callback: Callable[[Arrival], None],
+        profile: QoSProfile | None = None,
     ) -> None:
-        """Subscribes; `name` heads the reasons of drops, and is the trigger's for a trigger.
+        """Subscribes; `name` heads the reasons of drops, and is the trigger's for a trigger. The
+        quality of service is that of sensors where none is given.
 
         Messages come as bytes and are decoded here, so that a malformed one is a counted drop.
         """
@@ -143,7 +149,7 @@ class PerceptionNode(LifecycleNode, Generic[C, P]):
             message_type,
             topic,
             lambda data: self.pipeline.receive(data, message_type, resolved, name, callback),
-            qos.sensor_input(),
+            profile or qos.sensor_input(),
             callback_group=self._input_group,
             qos_overriding_options=qos.overridable(),
             raw=True,

@@ -12,6 +12,7 @@ import torch
 import typer
 from typer.testing import CliRunner, Result
 
+import ros_xai
 from ros_xai.cli.explain import explain
 from ros_xai.forecasting.forecaster import Forecaster
 from ros_xai.forecasting.network import Network, NetworkConfig
@@ -102,8 +103,13 @@ def test_what_cannot_be_asked_is_named(
     assert says in " ".join(answer.output.replace("│", " ").split())
 
 
-def test_recordings_and_weights_are_needed(recording: Path, weights: Path, tmp_path: Path) -> None:
-    answer = run(recording, "--task", "forecasting", "--target", "0")
-    assert answer.exit_code == 2 and "--weights" in answer.output
+def test_recordings_and_weights_that_are_none_are_named(
+    recording: Path, weights: Path, tmp_path: Path
+) -> None:
+    other = Path(ros_xai.__file__).parent / "weights" / "depth.safetensors"
+    answer = asked(recording, other, tmp_path / "out", "--target", "0")
+    assert answer.exit_code == 2 and "expected weights of a forecaster" in " ".join(
+        answer.output.replace("│", " ").split()
+    )
     answer = asked(tmp_path, weights, tmp_path / "out", "--target", "0")
     assert answer.exit_code == 2 and "no folder of Argoverse 2" in " ".join(answer.output.split())
