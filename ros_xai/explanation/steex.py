@@ -203,7 +203,12 @@ def _probability(logit: Tensor) -> float:
 
 
 def pixel_counterfactual(
-    decide: Decide, image: Tensor, rate: float = 0.01, steps: int = 100, margin: float = 2.0
+    decide: Decide,
+    image: Tensor,
+    proximity: float = 1e-3,
+    rate: float = 0.01,
+    steps: int = 100,
+    margin: float = 2.0,
 ) -> Tensor:
     """Baseline: the same search over pixels, image [1, 3, H, W] -> image. It finds adversarial
     noise: the decision flips and nothing is explained."""
@@ -215,8 +220,7 @@ def pixel_counterfactual(
         logit = decide(x)
         if (logit.item() if wanted else -logit.item()) >= margin:
             break
-        # the same weight per number as Steex has: the mean over pixels takes the place of the sum
-        loss = -F.logsigmoid(logit if wanted else -logit).sum() + 0.3 * ((x - image) ** 2).sum()
+        loss = steex_loss(logit, wanted, x, image, proximity)
         (x.grad,) = torch.autograd.grad(loss, x)
         optimizer.step()
         with torch.no_grad():

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -18,20 +17,28 @@ from ros_xai.core.config import from_mapping
 SHIPPED = Path(__file__).parents[1] / "weights" / "may_move.safetensors"
 
 
+REASONS = ("red", "brake")  # what forbids to move on, in the order of the evidence
+
+
 @dataclass(frozen=True)
 class DecisionConfig:
-    """widths: channels of stages at strides 1, 2, 4, ...; kernel: side of the first filters."""
+    """widths: channels of the stem and of stages at strides 2 and 4; kernel: side of the stem's
+    filters; strongest: how many places of the map of evidence count."""
 
-    widths: tuple[int, ...] = (16, 24, 40, 56)
+    widths: tuple[int, ...] = (16, 24, 40)
     kernel: int = 3
+    strongest: int = 2
 
 
-# Another network for the same question: other filters, depth and pooling window.
-ORACLE = DecisionConfig(widths=(12, 20, 32, 48, 64), kernel=5)
+# Another network for the same question: other filters, widths and pooling.
+ORACLE = DecisionConfig(widths=(12, 28, 36), kernel=5, strongest=4)
 
 
 class DecisionNetwork(nn.Module):
-    """Image [B, 3, H, W] in [-1, 1] -> logit [B] of "may move on"."""
+    """Image [B, 3, H, W] in [-1, 1] -> logit [B] of "may move on".
+
+    A map of evidence for each reason to stop; its strongest places count, as one lamp is enough.
+    """
 
     def __init__(self, config: DecisionConfig | None = None) -> None:
         super().__init__()
@@ -40,19 +47,25 @@ class DecisionNetwork(nn.Module):
         self.stem = _conv(3, widths[0], config.kernel, 1)
         self.stages = nn.Sequential(
             *(
-                nn.Sequential(_conv(a, b, 3, 2), _conv(b, b, 3, 1))
+                nn.Sequential(_conv(a, b, 3, 2), _conv(b, b, 3, 1), _conv(b, b, 3, 1))
                 for a, b in itertools.pairwise(widths)
             )
         )
-        self.answer = nn.Linear(2 * widths[-1], 1)
+        self.map = nn.Conv2d(widths[-1], len(REASONS), 1)
+
+    def evidence(self, image: Tensor) -> Tensor:
+        """Logits [B, 2] of REASONS: a red light is seen, a brake lamp is seen."""
+        places = self.map(self.stages(self.stem(image))).flatten(2)
+        return places.topk(min(self.config.strongest, places.shape[2]), dim=2).values.mean(dim=2)
 
     def features(self, image: Tensor) -> Tensor:
-        """[B, F]: maximum and mean of the last map; one lamp is enough for a maximum."""
+        """[B, F]: mean and spread of the last map, to compare sets of images."""
         x = self.stages(self.stem(image))
-        return torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
+        return torch.cat([x.mean(dim=(2, 3)), x.std(dim=(2, 3))], dim=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.answer(F.dropout(self.features(image), 0.2, self.training))[:, 0]
+        """No reason holds: -log(e^red + e^brake)."""
+        return -self.evidence(image).logsumexp(dim=1)
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Module:

@@ -18,10 +18,10 @@ class ImageConfig:
     """style: length of a code; widths: channels at 4x8, 8x16, ... up to the image's size."""
 
     classes: int = 11
-    style: int = 48
-    encoder: tuple[int, int, int] = (16, 24, 40)
-    layout: int = 16
-    widths: tuple[int, ...] = (96, 96, 80, 48, 24)
+    style: int = 32
+    encoder: tuple[int, int, int] = (12, 20, 32)
+    layout: int = 12
+    widths: tuple[int, ...] = (80, 80, 64, 32, 20)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -54,12 +54,13 @@ class StyleEncoder(nn.Module):
         self.coarse = nn.Sequential(_conv(b, c, stride=2), _conv(c, c))
         self.fine_code = nn.Conv2d(b, config.style // 4, 1)
         self.coarse_code = nn.Conv2d(c, config.style // 4, 1)
-        self.mix = nn.Linear(config.style, config.style)
+        self.mix = nn.Linear(4 * (config.style // 4) + 6, config.style)
 
     def forward(self, image: Tensor, layout: Tensor) -> Tensor:
         fine = self.fine(image)
         coarse = F.interpolate(self.coarse_code(self.coarse(fine)), image.shape[2:])
-        pooled = region_pool(torch.cat([self.fine_code(fine), coarse], dim=1), layout)
+        # the colours themselves are among what is pooled: nothing need be learnt to keep them
+        pooled = region_pool(torch.cat([self.fine_code(fine), coarse, image], dim=1), layout)
         present = (layout.sum(dim=(2, 3)) > 0)[:, :, None]
         return torch.tanh(self.mix(pooled)) * present
 
@@ -123,6 +124,8 @@ class ImageNetwork(nn.Module):
         pairs = zip((widths[0], *widths), widths)
         self.blocks = nn.ModuleList(ResBlock(a, b, config) for a, b in pairs)
         self.colour = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        # a base colour per region, linear in its code: a short way from style to image
+        self.base = nn.Parameter(torch.randn(config.classes, config.style, 3) * 0.02)
 
     def forward(self, layout: Tensor, codes: Tensor) -> Tensor:
         rows, columns = layout.shape[2:]
@@ -133,7 +136,8 @@ class ImageNetwork(nn.Module):
             coarse = layout if i == last else F.adaptive_avg_pool2d(layout, size)
             x = self.start(coarse) if x is None else F.interpolate(x, size, mode="nearest")
             x = block(x, coarse, codes)
-        return torch.tanh(self.colour(F.leaky_relu(x, 0.2)))
+        base = torch.einsum("bcd,cdk,bchw->bkhw", codes, self.base, layout)
+        return torch.tanh(self.colour(F.leaky_relu(x, 0.2)) + base)
 
     def reconstruct(self, image: Tensor, layout: Tensor) -> Tensor:
         """The image again, from its layout and its own codes."""

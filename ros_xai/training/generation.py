@@ -24,8 +24,8 @@ class ImageRecipe:
     """
 
     network: ImageConfig = field(default_factory=ImageConfig)
-    steps: int = 1500
-    batch: int = 8
+    steps: int = 1400
+    batch: int = 4
     rate: float = 2e-3
     balanced: float = 1.0
     hardest: float = 0.5

@@ -26,8 +26,8 @@ class LayoutRecipe:
     """
 
     network: LayoutConfig = field(default_factory=LayoutConfig)
-    steps: tuple[int, ...] = (400, 600, 900)
-    batch: int = 24
+    steps: tuple[int, ...] = (200, 400, 400)
+    batch: int = 16
     rate: float = 1e-3
     gradient_penalty: float = 10.0
     penalty_every: int = 3
