@@ -6,11 +6,11 @@ tests/integration/test_perception_processes.py.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ pytest.importorskip("launch_testing", reason="launch_testing is not installed")
 pytest.importorskip("launch_ros", reason="launch_ros is not installed")
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from diagnostic_msgs.msg import DiagnosticArray
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler
 from launch.event_handlers import OnProcessExit, OnProcessStart
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -37,10 +38,9 @@ PATIENCE_S = 120.0
 
 
 class Launched:
-    """perception.launch.py under a launch service in a thread, and a peer that looks at the graph."""
+    """perception.launch.py under a launch service, and a peer that looks on."""
 
-    def __init__(self, context: Any, **arguments: str) -> None:
-        os.environ["ROS_DOMAIN_ID"] = str(context.get_domain_id())
+    def __init__(self, context: Any, arguments: dict[str, str]) -> None:
         self.started: list[Any] = []
         self.exits: list[int] = []
         source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "perception.launch.py"))
@@ -52,17 +52,34 @@ class Launched:
             ]
         )
         self.peer = Node("looker", context=context)
+        self.reports = 0  # of nodes on /diagnostics
+        self.peer.create_subscription(DiagnosticArray, "/diagnostics", self._on_report, 10)
         self.executor = SingleThreadedExecutor(context=context)
         self.executor.add_node(self.peer)
         self.service = LaunchService(noninteractive=True)
         self.service.include_launch_description(description)
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self.service.run_async())
+    def run(self, scenario: Callable[[Launched], None]) -> None:
+        """The scenario in a thread while launch has the main one, which it insists on."""
+        failures: list[BaseException] = []
+
+        def act() -> None:
+            try:
+                scenario(self)
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                self.service.shutdown()
+
+        actor = threading.Thread(target=act, daemon=True)
+        actor.start()
+        self.service.run()
+        actor.join()
+        self.executor.shutdown()
+        self.peer.destroy_node()
+        if failures:
+            raise failures[0]
+        assert set(self.exits) <= {0, -signal.SIGKILL}
 
     def _on_start(self, event: Any, context: Any) -> None:
         self.started.append(event)
@@ -70,76 +87,58 @@ class Launched:
     def _on_exit(self, event: Any, context: Any) -> None:
         self.exits.append(event.returncode)
 
-    def until(self, condition: Any) -> None:
+    def _on_report(self, message: DiagnosticArray) -> None:
+        self.reports += 1
+
+    def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, self.names()
             self.executor.spin_once(timeout_sec=0.05)
 
     def names(self) -> set[str]:
-        """Nodes that subscribe to something, without the looker."""
+        """Nodes of the graph, without the looker."""
         return {
             f"{namespace.rstrip('/')}/{name}"
             for name, namespace in self.peer.get_node_names_and_namespaces()
         } - {"/looker"}
 
-    def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._shutdown(), self.loop)
-        self.thread.join(PATIENCE_S)
-        self.executor.shutdown()
-        self.peer.destroy_node()
-        assert not self.thread.is_alive()
-
-    async def _shutdown(self) -> None:
-        self.service.shutdown()
-
 
 @pytest.fixture
 def launched(ros_context: Any, monkeypatch: pytest.MonkeyPatch):
-    """Starts the launch file with the given arguments."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
-    made: list[Launched] = []
-
-    def start(**arguments: str) -> Launched:
-        made.append(Launched(ros_context, **arguments))
-        return made[-1]
-
-    yield start
-    for each in made:
-        each.close()
-        assert set(each.exits) <= {0, -signal.SIGKILL}
+    """Runs a scenario with the launch file's given arguments."""
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(ros_context.get_domain_id()))
+    return lambda scenario, **arguments: Launched(ros_context, arguments).run(scenario)
 
 
 def test_one_process_holds_the_nodes_that_are_on(launched):
-    scene = launched(namespace="front", segmentation="false", forecasting="false")
-    scene.until(lambda: {"/front/depth", "/front/explanation"} <= scene.names())
-    scene.until(lambda: scene.peer.count_subscribers("/front/image") > 0)
-    assert "/front/segmentation" not in scene.names()
-    assert len(scene.started) == 1
+    def scenario(scene: Launched) -> None:
+        scene.until(lambda: {"/front/depth", "/front/explanation"} <= scene.names())
+        scene.until(lambda: scene.peer.count_subscribers("/front/image") > 0)
+        assert "/front/segmentation" not in scene.names()
+        assert len(scene.started) == 1
+
+    launched(scenario, namespace="front", segmentation="false", forecasting="false")
+
+
+ONLY_DEPTH = {"segmentation": "false", "forecasting": "false", "explanation": "false"}
 
 
 def test_topics_are_moved_by_argument_and_by_the_preset(launched):
-    scene = launched(
-        segmentation="false",
-        forecasting="false",
-        explanation="false",
-        remaps="autoware",
-        image="/mine",
-    )
-    scene.until(lambda: scene.peer.count_subscribers("/mine") == 1)
-    scene.until(lambda: scene.peer.count_subscribers("/sensing/lidar/concatenated/pointcloud") == 1)
+    def scenario(scene: Launched) -> None:
+        for topic in ("/mine", "/sensing/lidar/concatenated/pointcloud"):
+            scene.until(lambda t=topic: scene.peer.count_subscribers(t) == 1)
+
+    launched(scenario, remaps="autoware", image="/mine", **ONLY_DEPTH)
 
 
 def test_a_killed_process_is_started_again(launched):
-    scene = launched(
-        composed="false",
-        respawn="true",
-        segmentation="false",
-        forecasting="false",
-        explanation="false",
-    )
-    scene.until(lambda: scene.peer.count_subscribers("/image") == 1)
-    os.kill(scene.started[0].pid, signal.SIGKILL)
-    scene.until(lambda: len(scene.started) == 2)
-    scene.until(lambda: scene.peer.count_subscribers("/image") >= 1)
-    assert scene.exits == [-signal.SIGKILL]
+    def scenario(scene: Launched) -> None:
+        scene.until(lambda: scene.peer.count_subscribers("/image") == 1)
+        os.kill(scene.started[0].pid, signal.SIGKILL)
+        scene.until(lambda: len(scene.started) == 2)
+        before = scene.reports
+        scene.until(lambda: scene.reports > before + 1)  # the dead one's subscription stays a while
+        assert scene.exits == [-signal.SIGKILL]
+
+    launched(scenario, composed="false", respawn="true", **ONLY_DEPTH)
