@@ -11,6 +11,7 @@ import typer
 
 from ros_xai.cli import explain_questions as questions
 from ros_xai.cli import explain_report as report
+from ros_xai.cli import explain_steex as steex
 from ros_xai.cli.explain_questions import BATCH, Asked, Engine
 from ros_xai.explanation import metrics
 from ros_xai.explanation.attribution import Attribution, overlay
@@ -19,7 +20,7 @@ from ros_xai.explanation.explainer import Refinement, SobolExplainer
 from ros_xai.nodes.explained import Question
 from ros_xai.segmentation.bundle import BundleError
 
-Method = Literal["sobol", "rise", "occlusion", "random"]
+Method = Literal["sobol", "rise", "occlusion", "random", "steex"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -64,8 +65,20 @@ def explain(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("out/explain"),
     seed: Annotated[int, typer.Option(help="Seed of the masks.")] = 0,
+    regions: Annotated[
+        str, typer.Option(help="Classes whose look may change, as car,sign (steex); default: all.")
+    ] = "",
+    label: Annotated[
+        Path | None, typer.Option(help="PNG of class numbers (steex), not the segmenter's.")
+    ] = None,
+    smallest: Annotated[
+        bool, typer.Option(help="Search the fewest regions that flip the decision (steex).")
+    ] = False,
 ) -> None:
     """Show which parts of its input an answer rests on, and how far to trust that.
+
+    With --method steex: what would have to look otherwise for "the ego may move on" to turn, as a
+    counterfactual image.
 
     Writes overlay.png, cells.npy (importance of each cell), curves.svg (what is left of the answer
     as pixels are removed, and put in, beside a random order) and figures.json.
@@ -78,7 +91,11 @@ def explain(
         --sparse lidar.png --by lidar --region 500,150,700,300
       ros_xai explain traffic_0000.npz --task forecasting --target 12 --by neighbours \\
         --weights forecaster.safetensors
+      ros_xai explain street.png --method steex --regions car,sign --smallest
     """
+    if method == "steex":
+        steex.command(image, regions, label, smallest, weights, out)
+        return
     cells = questions.grid_of(grid)
     places = None
     try:
