@@ -21,6 +21,8 @@ LATER = {
     "view": "Show a bag in the browser.",
     "evaluate": "Replay many bags under several configurations and compare them.",
     "generate": "Make layouts of a given palette, and images of them.",
+    "prune": "Make a trained network smaller, without data or training.",
+    "engines": "List the engines that networks can run on.",
     "explain": "Show which parts of an image a network's answer rests on.",
 }
 

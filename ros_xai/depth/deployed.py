@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ros_xai.depth.inputs import FILL
 from ros_xai.depth.network import DepthNetwork
 from ros_xai.engines.base import Engine
-from ros_xai.engines.compile import EngineName, Signature, compile_network
+from ros_xai.engines.compile import Signature, compile_network
 
 SIGNATURE = Signature(inputs={"image": 3, "geometry": 4}, outputs={"disparity": 2})
 
@@ -73,6 +73,6 @@ def _convolution(weight: Tensor, of: nn.Conv2d) -> nn.Conv2d:
     return conv.to(of.weight.device)
 
 
-def make_engine(network: DepthNetwork, engine: EngineName, threads: int = 0) -> Engine:
+def make_engine(network: DepthNetwork, engine: str, threads: int = 0) -> Engine:
     """The network on the named engine, for sizes that 32 divides."""
     return compile_network(Finest(network), SIGNATURE, engine, threads)

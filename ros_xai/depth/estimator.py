@@ -16,7 +16,8 @@ from ros_xai.depth.deployed import make_engine
 from ros_xai.depth.inputs import FOCAL, network_input, resize_sparse
 from ros_xai.depth.network import DepthNetwork, NetworkConfig, build
 from ros_xai.engines.base import Engine
-from ros_xai.engines.compile import EngineName
+from ros_xai.engines.compile import ENGINE_NAMES, check_engine
+from ros_xai.engines.loading import load_for
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "depth.safetensors"
 MAX_PIXELS = 640 * 192
@@ -36,14 +37,21 @@ class DepthEstimator:
     def load(
         cls,
         weights: str | Path | None = None,
-        engine: EngineName = "torch",
+        engine: str = "torch",
         threads: int = 0,
         max_pixels: int = MAX_PIXELS,
     ) -> DepthEstimator:
         """The shipped network, or the one in a .safetensors file with its .json card beside it.
 
-        Raises FileNotFoundError when a file is missing, ConfigError for a card that does not fit.
+        engine: the name of an engine, or the folder of a bundle by `ros_xai prune depth`, which
+        holds its own network.
+
+        Raises FileNotFoundError when a file is missing, ConfigError for a card that does not fit,
+        EngineError for a bundle that cannot be used.
         """
+        check_engine(engine)
+        if engine not in ENGINE_NAMES:
+            return cls(load_for("depth", engine, threads)[0], max_pixels)
         return cls(make_engine(load_network(weights), engine, threads), max_pixels)
 
     def __call__(

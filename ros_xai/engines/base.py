@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,14 +18,43 @@ class EngineError(RuntimeError):
     """An engine that is not installed, or inputs that do not fit its network."""
 
 
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. shape: sizes of the axes, None for any; None as a whole: unknown."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+    def accepts(self, array: NDArray[Any]) -> bool:
+        """Whether an array has this type and a shape that fits."""
+        if str(array.dtype) != self.dtype:
+            return False
+        return self.shape is None or (
+            len(self.shape) == array.ndim
+            and all(want in (None, got) for want, got in zip(self.shape, array.shape))
+        )
+
+
 class Engine(Protocol):
-    """A compiled network. Calls are not re-entrant: one engine serves one thread."""
+    """A compiled network. Calls are not re-entrant: one engine serves one thread.
+
+    The first axis is the batch where the network has one; `warm_up` and `measure` work on any.
+    """
 
     @property
     def name(self) -> str:
         """Engine and version, for diagnostics and reports."""
 
-    def __call__(self, inputs: Mapping[str, NDArray[np.float32]]) -> Arrays:
+    @property
+    def input_specs(self) -> tuple[TensorSpec, ...]:
+        """Names, types and shapes of the inputs."""
+
+    @property
+    def output_specs(self) -> tuple[TensorSpec, ...]:
+        """Names, types and shapes of the outputs."""
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """Outputs by name. Raises EngineError when an input is missing or has a wrong shape."""
 
 
@@ -30,3 +62,54 @@ def check_names(given: Mapping[str, NDArray[Any]], expected: tuple[str, ...]) ->
     """Raises EngineError unless ``given`` has exactly the ``expected`` inputs."""
     if set(given) != set(expected):
         raise EngineError(f"expected inputs {sorted(expected)}; got {sorted(given)}")
+
+
+def check_inputs(given: Mapping[str, NDArray[Any]], specs: tuple[TensorSpec, ...]) -> None:
+    """Raises EngineError unless names, types and shapes fit."""
+    check_names(given, tuple(spec.name for spec in specs))
+    for spec in specs:
+        array = given[spec.name]
+        if not spec.accepts(array):
+            sizes = ["any" if size is None else size for size in spec.shape or ()]
+            raise EngineError(
+                f"{spec.name}: expected {spec.dtype} {sizes}; got {array.dtype} {list(array.shape)}"
+            )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one call, over ``rounds`` calls."""
+
+    median_ms: float
+    p90_ms: float
+    rounds: int
+
+
+def warm_up(engine: Engine, inputs: Mapping[str, NDArray[Any]], calls: int = 3) -> None:
+    """First calls compile, allocate and fill caches: they are made here, not on the road."""
+    for _ in range(calls):
+        engine(inputs)
+
+
+def measure(
+    engines: Mapping[str, Engine], inputs: Mapping[str, NDArray[Any]], rounds: int = 20
+) -> dict[str, Timing]:
+    """Times of engines that take turns, so that other load slows all of them alike."""
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(rounds):
+        for name, engine in engines.items():
+            begun = time.perf_counter()
+            engine(inputs)
+            times[name].append((time.perf_counter() - begun) * 1e3)
+    return {
+        name: Timing(statistics.median(mine), float(np.percentile(mine, 90)), rounds)
+        for name, mine in times.items()
+    }
+
+
+def random_inputs(
+    specs: tuple[TensorSpec, ...], shapes: Mapping[str, tuple[int, ...]], seed: int = 0
+) -> Arrays:
+    """Arrays in [0, 1) of the given shapes, for trials."""
+    rng = np.random.default_rng(seed)
+    return {spec.name: rng.random(shapes[spec.name]).astype(spec.dtype) for spec in specs}

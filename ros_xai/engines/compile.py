@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from ros_xai.engines.openvino_engine import OpenVinoEngine
 from ros_xai.engines.torch_engine import TorchEngine
 
 EngineName = Literal["torch", "onnxruntime", "openvino"]
+ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 # Any size the network can work at; an exported graph keeps height and width open.
 _EXAMPLE_SIZE = 64
@@ -33,8 +35,16 @@ class Signature:
     outputs: dict[str, int]
 
 
+def check_engine(engine: str) -> None:
+    """Raises ValueError for what is neither the name of an engine nor a folder."""
+    if engine not in ENGINE_NAMES and not Path(engine).is_dir():
+        raise ValueError(
+            f"engine: expected {', '.join(ENGINE_NAMES)} or the folder of a bundle; got {engine!r}"
+        )
+
+
 def compile_network(
-    module: nn.Module, signature: Signature, engine: EngineName, threads: int = 0
+    module: nn.Module, signature: Signature, engine: str, threads: int = 0
 ) -> Engine:
     """``module(*inputs) -> tuple of outputs`` on the named engine; ``threads`` 0: its choice.
 

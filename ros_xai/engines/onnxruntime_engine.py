@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ros_xai.engines.base import Arrays, EngineError, check_names
+from ros_xai.engines.base import Arrays, EngineError, TensorSpec, check_inputs
 
 
 class OnnxRuntimeEngine:
@@ -23,14 +23,24 @@ class OnnxRuntimeEngine:
         self.session = onnxruntime.InferenceSession(
             model, options, providers=["CPUExecutionProvider"]
         )
-        self.inputs = tuple(node.name for node in self.session.get_inputs())
-        self.outputs = tuple(node.name for node in self.session.get_outputs())
+        self.input_specs = tuple(_spec(node) for node in self.session.get_inputs())
+        self.output_specs = tuple(_spec(node) for node in self.session.get_outputs())
         self.version = str(onnxruntime.__version__)
 
     @property
     def name(self) -> str:
         return f"onnxruntime {self.version} on cpu"
 
-    def __call__(self, inputs: Mapping[str, NDArray[np.float32]]) -> Arrays:
-        check_names(inputs, self.inputs)
-        return dict(zip(self.outputs, self.session.run(list(self.outputs), dict(inputs))))
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        check_inputs(inputs, self.input_specs)
+        names = [spec.name for spec in self.output_specs]
+        return dict(zip(names, self.session.run(names, dict(inputs))))
+
+
+_TYPES = {"float": "float32", "double": "float64"}
+
+
+def _spec(node: Any) -> TensorSpec:
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+    return TensorSpec(node.name, _TYPES.get(kind, kind), shape)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-from ros_xai.engines.base import Arrays, EngineError, check_names
+from ros_xai.engines.base import Arrays, EngineError, TensorSpec, check_inputs
 
 
 class OpenVinoEngine:
@@ -32,8 +31,8 @@ class OpenVinoEngine:
         # OpenVINO's own default differs from CPU to CPU.
         self.core.set_property("CPU", {"INFERENCE_PRECISION_HINT": precision})
         self.model = self.core.read_model(model=model, weights=b"")
-        self.inputs = tuple(port.get_any_name() for port in self.model.inputs)
-        self.outputs = tuple(port.get_any_name() for port in self.model.outputs)
+        self.input_specs = tuple(_spec(port) for port in self.model.inputs)
+        self.output_specs = tuple(_spec(port) for port in self.model.outputs)
         self.version = str(openvino.__version__).split("-")[0]
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._request: Any = None
@@ -42,12 +41,19 @@ class OpenVinoEngine:
     def name(self) -> str:
         return f"openvino {self.version} on cpu"
 
-    def __call__(self, inputs: Mapping[str, NDArray[np.float32]]) -> Arrays:
-        check_names(inputs, self.inputs)
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        check_inputs(inputs, self.input_specs)
         shapes = {name: array.shape for name, array in inputs.items()}
         if shapes != self._shapes:
             self.model.reshape({name: list(shape) for name, shape in shapes.items()})
             self._request = self.core.compile_model(self.model, "CPU").create_infer_request()
             self._shapes = shapes
         results = self._request.infer(dict(inputs), share_inputs=True)
-        return {name: results[name] for name in self.outputs}
+        return {spec.name: results[spec.name] for spec in self.output_specs}
+
+
+def _spec(port: Any) -> TensorSpec:
+    kind = str(port.element_type.to_dtype())
+    sizes = port.partial_shape
+    shape = tuple(size.get_length() if size.is_static else None for size in sizes)
+    return TensorSpec(port.get_any_name(), kind, shape)

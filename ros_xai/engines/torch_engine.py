@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ros_xai.engines.base import Arrays, check_names
+from ros_xai.engines.base import Arrays, TensorSpec, check_names
 
 
 class TorchEngine:
@@ -22,15 +22,18 @@ class TorchEngine:
         device: str = "cpu",
     ) -> None:
         self.module = module.eval().to(device)
-        self.inputs, self.outputs, self.device = inputs, outputs, device
+        self.device, self._names = device, outputs
+        self.input_specs = tuple(TensorSpec(name, "float32", None) for name in inputs)
+        self.output_specs = tuple(TensorSpec(name, "float32", None) for name in outputs)
 
     @property
     def name(self) -> str:
         return f"torch {torch.__version__} on {self.device}"
 
-    def __call__(self, inputs: Mapping[str, NDArray[np.float32]]) -> Arrays:
-        check_names(inputs, self.inputs)
-        tensors = [torch.from_numpy(inputs[name]).to(self.device) for name in self.inputs]
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+        names = tuple(spec.name for spec in self.input_specs)
+        check_names(inputs, names)
+        tensors = [torch.from_numpy(inputs[name]).to(self.device) for name in names]
         with torch.inference_mode():
             results = self.module(*tensors)
-        return {name: value.cpu().numpy() for name, value in zip(self.outputs, results)}
+        return {name: value.cpu().numpy() for name, value in zip(self._names, results)}

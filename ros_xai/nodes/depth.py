@@ -21,6 +21,8 @@ from ros_xai.core.camera import back_project
 from ros_xai.core.geometry import transform
 from ros_xai.core.pointcloud import keep_rings, rings_from_elevation, sparse_depth
 from ros_xai.depth.estimator import SHIPPED, DepthEstimator
+from ros_xai.engines.bundle import read_bundle
+from ros_xai.engines.compile import ENGINE_NAMES
 from ros_xai.nodes.depth_config import DepthConfig
 from ros_xai.nodes.host import run
 from ros_xai.ros import camera_info, images, pointclouds
@@ -80,7 +82,11 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         self._points = self.output(PointCloud2, "depth/points")
         self._sparse = self.output(Image, "depth/sparse")
         self._listen_to_transforms()
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        if config.engine in ENGINE_NAMES:
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        else:
+            weights = Path(config.engine)
+            digest = read_bundle(weights).digest
         return {"model": f"{weights.name} {digest[:12]}", "engine": self._estimator.engine.name}
 
     def connect(self) -> None:

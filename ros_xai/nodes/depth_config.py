@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ros_xai.depth.estimator import MAX_PIXELS
+from ros_xai.engines.compile import check_engine
 from ros_xai.ros.pairing import PairingTimes
 from ros_xai.ros.parameters import NodeConfig, parameter
 
@@ -19,8 +20,11 @@ class DepthConfig(NodeConfig):
     weights: str = parameter(
         "", "a .safetensors file with its card beside; empty: the shipped network", reload=True
     )
-    engine: Literal["torch", "onnxruntime", "openvino"] = parameter(
-        "torch", "what runs the network", reload=True
+    engine: str = parameter(
+        "torch",
+        "what runs the network: torch, onnxruntime, openvino, or the folder of a bundle by "
+        "ros_xai prune, which holds its own network",
+        reload=True,
     )
     threads: int = parameter(
         0, "threads of onnxruntime or openvino; 0: their choice", bounds=(0, 256), reload=True
@@ -65,6 +69,7 @@ class DepthConfig(NodeConfig):
     )
 
     def __post_init__(self) -> None:
+        check_engine(self.engine)
         if any(ring < 0 for ring in self.rings):
             raise ValueError(f"rings: expected numbers from 0 (the top beam); got {self.rings}")
         if self.T_camera_lidar:

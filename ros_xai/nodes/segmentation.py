@@ -16,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from ros_xai.data.segmentation import Classes
+from ros_xai.engines.compile import ENGINE_NAMES
 from ros_xai.nodes.host import run
 from ros_xai.nodes.segmentation_config import SegmentationConfig
 from ros_xai.ros import images, qos
@@ -132,6 +133,8 @@ class SegmentationNode(PerceptionNode[SegmentationConfig, NDArray[np.uint8]]):
 
 
 def _load(weights: str, config: SegmentationConfig) -> Loaded:
+    if config.engine not in ENGINE_NAMES:
+        return _load_compressed(weights, config)
     path = Path(weights) if weights else SHIPPED
     bundle = load_bundle(path)
     segmenter = Segmenter.of(bundle, config.engine, config.threads, config.max_pixels)
@@ -139,6 +142,18 @@ def _load(weights: str, config: SegmentationConfig) -> Loaded:
         "model": f"{path.name} {bundle.digest[:12]}",
         "engine": segmenter.engine.name,
         "classes": ", ".join(bundle.classes.names),
+    }
+    return Loaded(segmenter, identity)
+
+
+def _load_compressed(weights: str, config: SegmentationConfig) -> Loaded:
+    if weights:
+        raise BundleError(f"engine {config.engine} holds its own network; leave weights empty")
+    segmenter, digest = Segmenter.compressed(config.engine, config.threads, config.max_pixels)
+    identity = {
+        "model": f"{Path(config.engine).name} {digest[:12]}",
+        "engine": segmenter.engine.name,
+        "classes": ", ".join(segmenter.classes.names),
     }
     return Loaded(segmenter, identity)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ros_xai.engines.compile import check_engine
 from ros_xai.ros.parameters import NodeConfig, parameter
 from ros_xai.segmentation.segmenter import MAX_PIXELS
 
@@ -19,8 +20,11 @@ class SegmentationConfig(NodeConfig):
         "the running node it is checked, then swapped in between two frames, or refused with the "
         "reason",
     )
-    engine: Literal["torch", "onnxruntime", "openvino"] = parameter(
-        "torch", "what runs the network", reload=True
+    engine: str = parameter(
+        "torch",
+        "what runs the network: torch, onnxruntime, openvino, or the folder of a bundle by "
+        "ros_xai prune, which holds its own network",
+        reload=True,
     )
     threads: int = parameter(
         0, "threads of onnxruntime or openvino; 0: their choice", bounds=(0, 256), reload=True
@@ -33,3 +37,6 @@ class SegmentationConfig(NodeConfig):
     )
     publish_overlay: bool = parameter(True, "publish segmentation/overlay, the tinted image")
     overlay_opacity: float = parameter(0.5, "share of the labels' colours", bounds=(0.0, 1.0))
+
+    def __post_init__(self) -> None:
+        check_engine(self.engine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ros_xai.engines.base import Engine
-from ros_xai.engines.compile import EngineName, Signature, compile_network
+from ros_xai.engines.compile import Signature, compile_network
 from ros_xai.segmentation.network import SegmentationNetwork
 
 SIGNATURE = Signature(inputs={"image": 3}, outputs={"labels": 1, "confidence": 1})
@@ -26,6 +26,6 @@ class Deployed(nn.Module):
         return logits.argmax(1).int(), confidence
 
 
-def make_engine(network: SegmentationNetwork, engine: EngineName, threads: int = 0) -> Engine:
+def make_engine(network: SegmentationNetwork, engine: str, threads: int = 0) -> Engine:
     """The network on the named engine, for any size from 16 pixels."""
     return compile_network(Deployed(network), SIGNATURE, engine, threads)

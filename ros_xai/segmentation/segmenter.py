@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ros_xai.data.segmentation import Classes
 from ros_xai.engines.base import Engine
-from ros_xai.engines.compile import EngineName
+from ros_xai.engines.loading import load_for
 from ros_xai.segmentation.bundle import Bundle, BundleError, load_bundle
 from ros_xai.segmentation.deployed import make_engine
 
@@ -40,7 +40,7 @@ class Segmenter:
     def load(
         cls,
         weights: str | Path | None = None,
-        engine: EngineName = "torch",
+        engine: str = "torch",
         threads: int = 0,
         max_pixels: int = MAX_PIXELS,
     ) -> Segmenter:
@@ -51,10 +51,25 @@ class Segmenter:
         return cls.of(load_bundle(weights or SHIPPED), engine, threads, max_pixels)
 
     @classmethod
+    def compressed(
+        cls, folder: str | Path, threads: int = 0, max_pixels: int = MAX_PIXELS
+    ) -> tuple[Segmenter, str]:
+        """The network of a bundle by `ros_xai prune segmentation`, and the bundle's digest.
+
+        Raises EngineError for a bundle that cannot be used.
+        """
+        engine, bundle = load_for("segmentation", folder, threads)
+        entries = bundle.card["classes"]
+        names = tuple(str(entry["name"]) for entry in entries)
+        colors = tuple((r, g, b) for r, g, b in (entry["color"] for entry in entries))
+        values = tuple((i,) for i in range(len(names)))
+        return cls(engine, Classes(names, colors, values), max_pixels), bundle.digest
+
+    @classmethod
     def of(
         cls,
         bundle: Bundle,
-        engine: EngineName = "torch",
+        engine: str = "torch",
         threads: int = 0,
         max_pixels: int = MAX_PIXELS,
     ) -> Segmenter:
