@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,15 @@ class BagFile:
     """A bag by a name that is its own within the run; nothing need be at the path.
 
     `tags` say what the bag cannot (place, domain, time of day) and make slices of the report;
-    `node` is the host that holds the bag, near which it is best evaluated.
+    `node` is the host that holds the bag, near which it is best evaluated. `sha256` is that of the
+    content as `ros_xai bag info` gives it, where it is known: then it is not read for it.
     """
 
     name: str
     path: Path
     tags: Mapping[str, str] = field(default_factory=dict)
     node: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class _Entry:
     name: str = ""
     tags: Any = None
     node: str = ""
+    sha256: str = ""
 
 
 def find(arguments: Iterable[str]) -> list[BagFile]:
@@ -117,7 +120,7 @@ def _manifest(path: Path) -> Iterator[BagFile]:
         if not isinstance(tags, dict):
             raise ConfigError(f"{where}.tags: expected a mapping; got {tags!r}")
         texts = {str(key): str(value) for key, value in tags.items()}
-        yield BagFile(entry.name, path.parent / entry.path, texts, entry.node)
+        yield BagFile(entry.name, path.parent / entry.path, texts, entry.node, entry.sha256)
 
 
 def _named(bags: Mapping[Path, BagFile]) -> list[BagFile]:
@@ -126,11 +129,8 @@ def _named(bags: Mapping[Path, BagFile]) -> list[BagFile]:
     counts = Counter(short.values())
     common = os.path.commonpath([path.parent for path in bags]) if bags else ""
     return [
-        BagFile(
-            short[path] if counts[short[path]] == 1 else os.path.relpath(path, common),
-            path,
-            bag.tags,
-            bag.node,
+        replace(
+            bag, name=short[path] if counts[short[path]] == 1 else os.path.relpath(path, common)
         )
         for path, bag in bags.items()
     ]
@@ -145,12 +145,14 @@ def fingerprints(bags: Sequence[BagFile], cache: Path) -> dict[str, str | None]:
     known: dict[str, dict[str, Any]] = read_json(cache) if cache.is_file() else {}
     with ThreadPoolExecutor(HASHING_THREADS) as pool:  # hashing and reading release the interpreter
         entries = dict(zip((b.name for b in bags), pool.map(lambda b: _hashed(b, known), bags)))
-    fresh = {str(bag.path): entries[bag.name] for bag in bags if entries[bag.name]["sha256"]}
+    fresh = {str(bag.path): entries[bag.name] for bag in bags if entries[bag.name]["state"]}
     write_json(cache, known | fresh)
     return {name: entry["sha256"] for name, entry in entries.items()}
 
 
 def _hashed(bag: BagFile, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    if bag.sha256:
+        return {"state": "", "sha256": bag.sha256 if bag.path.exists() else None}
     state = _state(bag.path)
     entry = known.get(str(bag.path))
     if entry is not None and entry["state"] == state:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,48 +133,61 @@ def _restricted(whole: Measure, kind: str, part: str, inside: NDArray[np.bool_])
 
 def _of_frames(store: Store, run: Evaluated) -> list[Measure]:
     """By speed and by light: mean over the frames of a bag that fall into the part."""
-    read = ["key", "speed", "brightness", JUDGED]
-    table = store.read("frames", set(run.keys.values()), read)
-    keys, errors = table["key"].to_numpy(), _column(table, JUDGED)
     speeds = [f"{a:g}-{b:g}" for a, b in itertools.pairwise(SPEEDS)] + [f"{SPEEDS[-1]:g}+"]
-    found = []
-    for kind, name, edges, parts in (
+    cuts = (
         ("speed, m/s,", "speed", SPEEDS, speeds),
         ("light", "brightness", BRIGHTNESSES, LIGHTS),
-    ):
-        values = _column(table, name)
-        bins = np.where(np.isfinite(values), np.digitize(values, edges) - 1, -1)
-        for index, part in enumerate(parts):
-            inside = bins == index
-            found += _grouped(run, kind, part, keys[inside], errors[inside])
-    return found
+    )
+
+    def parts_of(table: pa.Table) -> Iterator[tuple[tuple[str, str], NDArray[np.bool_]]]:
+        for kind, name, edges, parts in cuts:
+            values = _column(table, name)
+            bins = np.where(np.isfinite(values), np.digitize(values, edges) - 1, -1)
+            for index, part in enumerate(parts):
+                yield (kind, part), bins == index
+
+    order = [(kind, part) for kind, _, _, parts in cuts for part in parts]
+    found = _means(store, run, "frames", ["speed", "brightness"], parts_of)
+    return [found[part] for part in order if part in found]
 
 
 def _of_classes(store: Store, run: Evaluated) -> list[Measure]:
-    table = store.read("classes", set(run.keys.values()), ["key", "class", JUDGED])
-    keys, classes, errors = (
-        table["key"].to_numpy(),
-        table["class"].to_numpy(),
-        _column(table, JUDGED),
-    )
-    found = []
-    for name in sorted(set(classes)):
-        inside = classes == name
-        found += _grouped(run, "class", name, keys[inside], errors[inside])
-    return found
+    def parts_of(table: pa.Table) -> Iterator[tuple[tuple[str, str], NDArray[np.bool_]]]:
+        classes = table["class"].to_numpy()
+        for name in set(classes):
+            yield ("class", name), classes == name
+
+    found = _means(store, run, "classes", ["class"], parts_of)
+    return [found[part] for part in sorted(found)]
 
 
-def _grouped(
-    run: Evaluated, kind: str, part: str, keys: NDArray[np.object_], errors: Values
-) -> list[Measure]:
-    known = np.isfinite(errors)
-    names, index = np.unique(keys[known].astype(str), return_inverse=True)
-    if not names.size:
-        return []
-    means = np.bincount(index, errors[known]) / np.bincount(index)
-    mean = dict(zip(names.tolist(), means.tolist()))
-    values = {c: _floats(mean.get(run.keys[b, c]) for b in run.bags) for c in run.candidates}
-    return [Measure(JUDGED, kind, part, values)]
+Parts = Callable[[pa.Table], Iterator[tuple[tuple[str, str], NDArray[np.bool_]]]]
+
+
+def _means(
+    store: Store, run: Evaluated, table: str, columns: Sequence[str], parts_of: Parts
+) -> dict[tuple[str, str], Measure]:
+    """By (kind, part): the means over a task's rows in the part, of which there are some.
+
+    Reads task after task: the rows of a fleet would not fit into memory.
+    """
+    means: dict[tuple[str, str], dict[str, float]] = {}
+    for key in sorted(set(run.keys.values())):
+        rows = store.read(table, [key], [*columns, JUDGED])
+        errors = _column(rows, JUDGED)
+        for part, inside in parts_of(rows):
+            known = errors[inside & np.isfinite(errors)]
+            if known.size:
+                means.setdefault(part, {})[key] = float(known.mean())
+    return {
+        (kind, part): Measure(
+            JUDGED,
+            kind,
+            part,
+            {c: _floats(mean.get(run.keys[b, c]) for b in run.bags) for c in run.candidates},
+        )
+        for (kind, part), mean in means.items()
+    }
 
 
 def _column(table: pa.Table, name: str) -> Values:

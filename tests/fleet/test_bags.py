@@ -97,3 +97,11 @@ def test_hashes_are_those_of_the_bags_and_are_kept_until_a_file_changes(tmp_path
     assert fingerprints(bags, cache) == found  # same size, same time: not read
     noise.write_bytes(b"louder")
     assert fingerprints(bags, cache)["noise"] == hashlib.sha256(b"louder").hexdigest()
+
+
+def test_a_hash_that_the_manifest_gives_is_not_computed(tmp_path: Path) -> None:
+    (tmp_path / "a.mcap").write_bytes(b"content")
+    manifest = tmp_path / "fleet.yaml"
+    manifest.write_text("bags: [{path: a.mcap, sha256: abc}, {path: gone.mcap, sha256: def}]\n")
+    found = fingerprints(find([str(manifest)]), tmp_path / "hashes.json")
+    assert found == {"a": "abc", "gone": None}
