@@ -55,8 +55,16 @@ class DecisionNetwork(nn.Module):
 
     def evidence(self, image: Tensor) -> Tensor:
         """Logits [B, 2] of REASONS: a red light is seen, a brake lamp is seen."""
-        places = self.map(self.stages(self.stem(image))).flatten(2)
-        return places.topk(min(self.config.strongest, places.shape[2]), dim=2).values.mean(dim=2)
+        return self.strongest(self.places(image))
+
+    def places(self, image: Tensor) -> Tensor:
+        """Evidence [B, 2, H / 4, W / 4] for REASONS at every place."""
+        return self.map(self.stages(self.stem(image)))
+
+    def strongest(self, places: Tensor) -> Tensor:
+        """[B, 2]: mean of the strongest places of a map of evidence."""
+        flat = places.flatten(2)
+        return flat.topk(min(self.config.strongest, flat.shape[2]), dim=2).values.mean(dim=2)
 
     def features(self, image: Tensor) -> Tensor:
         """[B, F]: mean and spread of the last map, to compare sets of images."""

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ros_xai.explanation.steex_decision import DecisionConfig, DecisionNetwork
+from ros_xai.generation.scenes import CAUSES
 from ros_xai.training.generation_data import Scenes
 from ros_xai.training.loop import LoopConfig, learning_rate
 from ros_xai.training.segmentation import Augmentation, Labelled, augment, to_tensor
@@ -23,7 +24,7 @@ class DecisionRecipe:
 
     network: DecisionConfig = field(default_factory=DecisionConfig)
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(zoom=0.95, jitter=0.1))
-    steps: int = 800
+    steps: int = 450
     batch: int = 15
     rate: float = 2e-3
     seed: int = 0
@@ -50,9 +51,11 @@ def train_decision(
         truth = torch.from_numpy(truths[index]).float()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(loop, step)
-        reasons = network.evidence(to_tensor(pairs.images) * 2 - 1)
+        places = network.places(to_tensor(pairs.images) * 2 - 1)
+        reasons, on_class = (network.strongest(p) for p in (places, _on_class(places, pairs)))
         may_move, logits = 1 - truth.amax(dim=1), -reasons.logsumexp(dim=1)
-        loss = F.binary_cross_entropy_with_logits(reasons, truth)
+        loss = F.binary_cross_entropy_with_logits(on_class, truth)
+        loss = loss + F.binary_cross_entropy_with_logits(reasons, truth)
         loss = loss + F.binary_cross_entropy_with_logits(logits, may_move)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -62,6 +65,17 @@ def train_decision(
             right = ((logits > 0) == (may_move > 0.5)).float().mean()
             log({"step": step + 1, "loss": loss.item(), "batch_accuracy": right.item()})
     return network.eval().requires_grad_(False)
+
+
+def _on_class(places: Tensor, pairs: Labelled) -> Tensor:
+    """Evidence [B, 2, h, w] for a red light on signs only, for brake lamps on cars only.
+
+    In training this says where to look, which a few hundred images would not; the network itself
+    sees no labels.
+    """
+    labels = torch.from_numpy(np.ascontiguousarray(pairs.labels))
+    here = torch.stack([labels == index for index in CAUSES], dim=1).float()
+    return places.masked_fill(F.adaptive_max_pool2d(here, places.shape[2:]) == 0, -8.0)
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ class LayoutRecipe:
     """
 
     network: LayoutConfig = field(default_factory=LayoutConfig)
-    steps: tuple[int, ...] = (200, 400, 400)
+    steps: tuple[int, ...] = (150, 300, 250)
     batch: int = 16
     rate: float = 1e-3
     gradient_penalty: float = 10.0

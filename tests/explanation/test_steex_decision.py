@@ -10,6 +10,7 @@ import typer
 from safetensors.torch import save_file
 
 from ros_xai.cli.explain_steex import curve_svg, pictures, region_numbers
+from ros_xai.data.segmentation import CAMVID
 from ros_xai.explanation.steex import Counterfactual
 from ros_xai.explanation.steex_decision import (
     ORACLE,
@@ -38,8 +39,9 @@ def lamps(count: int) -> Scenes:
             images[k, 18:21, column : column + 3] = (255, 90, 90)
             images[k, 18:21, column + 8 : column + 11] = (255, 90, 90)
     seen = np.ones(count, bool)
-    blank = np.zeros(images.shape[:3], np.uint8)
-    return Scenes(Labelled(images, blank), seen, seen, red, brake, ~(red | brake))
+    labels = np.zeros(images.shape[:3], np.uint8)
+    labels[:, :10], labels[:, 14:] = CAMVID.names.index("sign"), CAMVID.names.index("car")
+    return Scenes(Labelled(images, labels), seen, seen, red, brake, ~(red | brake))
 
 
 def test_a_network_learns_to_stop_for_lamps():
