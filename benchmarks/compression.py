@@ -29,16 +29,13 @@ from ros_xai.compression.pruning import PrunedModel
 from ros_xai.compression.report import layer_costs, split_count
 from ros_xai.compression.splitting import affine_layers
 
-ALPHAS = {
-    "connected": (0.0, 0.0005, 0.002, 0.1),
-    "complete": (0.001, 0.004, 0.015, 0.03, 0.06),
-}
-BUDGETS = (0.01, 0.03, 0.1)
+ALPHAS = {"connected": (0.0, 0.002, 0.1), "complete": (0.004, 0.015, 0.03, 0.06)}
+BUDGETS = (0.03, 0.1)
 SEEDS = 2  # of random merging
 ENGINES = ("torch", "onnxruntime", "openvino")
 ROUNDS, THREADS = 25, 2
 ALLOWED = 0.02  # relative loss of the metric
-SETTINGS = (ALPHAS, BUDGETS, SEEDS, 2)
+SETTINGS = (SEEDS, 2)
 
 
 def judged(case: Task, module: Any) -> dict[str, float]:

@@ -21,7 +21,8 @@ from ros_xai.compression.folding import CONVOLUTIONS
 
 Form = Literal["pointwise", "gather"]
 _ROUNDS = 7  # of the trial that compares forms
-_MOST_VALUES = 1 << 26  # floats that the gather form may hold at once
+_HOPELESS = 3.0  # times as slow as the original in a first call: not tried again
+_MOST_VALUES = 1 << 24  # floats that the gather form may hold at once
 
 
 def distinct_kernels(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,6 +126,9 @@ def fastest(conv: nn.Conv2d, x: Tensor) -> tuple[nn.Module, dict[str, float]]:
             positions = conv(x)[0, 0].numel()
         if len(x) * conv.out_channels * conv.in_channels * positions <= _MOST_VALUES:
             forms["gather"] = SplitConv2d(conv, "gather")
+    first = [each[0] for each in paired_times(list(forms.values()), x, 1)]
+    tried = {name: ms for name, ms in zip(forms, first) if ms > _HOPELESS * first[0]}
+    forms = {name: form for name, form in forms.items() if name not in tried}
     times = paired_times(list(forms.values()), x)
     medians = {name: statistics.median(each) for name, each in zip(forms, times)}
     best = min(medians, key=lambda name: medians[name])
@@ -132,7 +136,7 @@ def fastest(conv: nn.Conv2d, x: Tensor) -> tuple[nn.Module, dict[str, float]]:
         pairs = zip(times[list(forms).index(best)], times[0])
         if statistics.median(mine / base for mine, base in pairs) >= 1:
             best = "original"
-    return forms[best], medians
+    return forms[best], {**medians, **tried}
 
 
 def paired_times(

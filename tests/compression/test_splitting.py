@@ -115,7 +115,9 @@ def test_the_fastest_form_is_the_one_that_was_fastest(monkeypatch):
     times = {"original": [3.0] * 3, "pointwise": [2.0] * 3, "gather": [4.0] * 3}
     from ros_xai.compression import splitting
 
-    monkeypatch.setattr(splitting, "paired_times", lambda modules, x: list(times.values()))
+    monkeypatch.setattr(
+        splitting, "paired_times", lambda modules, x, rounds=7: list(times.values())
+    )
     best, medians = fastest(conv, x)
     assert isinstance(best, SplitConv2d) and best.form == "pointwise"
     assert medians == {"original": 3.0, "pointwise": 2.0, "gather": 4.0}
