@@ -21,6 +21,7 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchContext, LaunchDescription
 
 NODES = ("depth", "segmentation", "forecasting", "explanation")
+WITH_ENGINE = ("depth", "segmentation", "explanation")
 TOPICS = {
     "image": "the camera's image; its compressed form is expected at .../compressed",
     "camera_info": "the camera's calibration",
@@ -47,7 +48,7 @@ ARGUMENTS = {
             f"what runs the network of {node}: torch, onnxruntime, openvino; empty: as config says",
             None,
         )
-        for node in NODES
+        for node in WITH_ENGINE
     },
     **{
         topic: ("", f"topic of {what}; empty: '{topic}' in the namespace", None)
