@@ -32,6 +32,7 @@ SAMPLE_S = 5.0
 DROPOUT_S = 5.0
 KILLED_S = 40.0  # longest wait for a killed node
 SETTLED_S = 3.0
+ROWS = Path("out/bench/soak_faults.jsonl")
 
 
 def soak(
@@ -94,8 +95,10 @@ def memory(rss_mib: list[float], minutes: float) -> dict[str, Any]:
 class Script:
     """Faults one after the other, each with its recovery and losses."""
 
-    def __init__(self, car: cars.Car, perception: cars.Perception, nodes: list[str]) -> None:
-        self.car, self.perception = car, perception
+    def __init__(
+        self, car: cars.Car, perception: cars.Perception, nodes: list[str], rows: Path
+    ) -> None:
+        self.car, self.perception, self.rows = car, perception, rows
         self.nodes = [node for node in nodes if node != "explanation"]
         self.table: list[dict[str, Any]] = []
 
@@ -133,8 +136,7 @@ class Script:
                 "lost": len(lost),
                 "of": len(trigger),
             }
-        self.table.append(row)
-        print(json.dumps(row), flush=True)
+        self._note(row)
 
     def kill(self, name: str) -> None:
         """kill -9."""
@@ -184,9 +186,14 @@ class Script:
                 "lost_others": len(lost - trace.damaged[topic]),
                 "of": len(trace.sent[topic]),
             }
+        self._note(row)
+        return row
+
+    def _note(self, row: dict[str, Any]) -> None:
         self.table.append(row)
         print(json.dumps(row), flush=True)
-        return row
+        with self.rows.open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
     def _go_on(self, seconds: float) -> None:
         until = time.perf_counter() + seconds
@@ -206,13 +213,20 @@ def _set(thing: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def faults(
-    frames: Any, parameters: dict[str, Any], nodes: list[str], corrupted_s: float, scratch: Path
+    frames: Any,
+    parameters: dict[str, Any],
+    nodes: list[str],
+    corrupted_s: float,
+    scratch: Path,
+    rows: Path,
 ) -> dict[str, Any]:
-    """The fault script."""
+    """The fault script; each row is kept in the file `rows` as it comes."""
+    rows.parent.mkdir(parents=True, exist_ok=True)
+    rows.write_text("")
     car = cars.Car(frames)
     try:
         with cars.running(car, parameters, nodes, True, scratch) as perception:
-            script = Script(car, perception, nodes)
+            script = Script(car, perception, nodes, rows)
             for node in nodes:
                 script.kill(node)
             script.silence("/image")
@@ -238,23 +252,30 @@ def main() -> None:
     parser.add_argument("--nodes", default=",".join(cars.NODES))
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", choices=("soak", "faults"))
+    parser.add_argument(
+        "--only", choices=("soak", "faults"), help="soak: the faults are those of the last run"
+    )
     parser.add_argument("--shared", default="", help="what else ran on the machine, for the record")
     given = parser.parse_args()
     cars.isolate()
     nodes = given.nodes.split(",")
     frames, T = cars.kitti_frames(cars.data_folder())
     parameters = cars.parameters(T, given.engine, given.threads)
+    full = given.minutes >= 20
     figures: dict[str, Any] = {"before": cars.machine_load()}
     with tempfile.TemporaryDirectory() as scratch:
         if given.only != "soak":
-            corrupted_s = 60.0 if given.minutes >= 20 else 10.0
-            figures["faults"] = faults(frames, parameters, nodes, corrupted_s, Path(scratch))
+            corrupted_s = 60.0 if full else 10.0
+            rows = ROWS if full else Path(scratch) / "rows.jsonl"
+            figures["faults"] = faults(frames, parameters, nodes, corrupted_s, Path(scratch), rows)
+        elif full and ROWS.exists():
+            kept = [json.loads(line) for line in ROWS.read_text().splitlines()]
+            figures["faults"] = {"table": kept}
         if given.only != "faults":
             figures["soak"] = soak(frames, parameters, nodes, given.minutes, Path(scratch))
     figures["after"] = cars.machine_load()
     print(json.dumps(figures, indent=1))
-    if given.minutes >= 20 and not given.only:
+    if full and given.only != "faults":
         results.write(
             "soak",
             "ros_xai bench soak",
