@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import car as cars
-from benchmarks import results
+from benchmarks import onboard, results
 
 RATES = (10, 12, 15, 18, 20, 25, 30)
 ENOUGH = 0.99  # share of answered frames below which a rate counts as broken
 
 
 def measure(
-    car: cars.Car, perception: cars.Perception, nodes: list[str], seconds: float, rate: float
+    car: cars.Car, perception: onboard.Perception, nodes: list[str], seconds: float, rate: float
 ) -> dict[str, Any]:
     """One drive: every node's answers, the processes' CPU and memory."""
     car.drive(3, rate)
     meters = perception.usages()
-    own = cars.Usage(os.getpid())
+    own = onboard.Usage(os.getpid())
     trace = car.drive(seconds, rate)
     for meter in (*meters.values(), own):
         meter.sample()
@@ -71,14 +71,14 @@ def main() -> None:
     given = parser.parse_args()
     nodes = given.nodes.split(",")
     seconds = 8.0 if given.short else given.seconds
-    cars.isolate()
-    frames, T = cars.kitti_frames(cars.data_folder())
-    parameters = cars.parameters(T, given.engine, given.threads)
-    figures: dict[str, Any] = {"before": cars.machine_load()}
+    onboard.isolate()
+    frames, T = cars.kitti_frames(onboard.data_folder())
+    parameters = onboard.parameters(T, given.engine, given.threads)
+    figures: dict[str, Any] = {"before": onboard.machine_load()}
     with tempfile.TemporaryDirectory() as scratch:
         car = cars.Car(frames)
         try:
-            with cars.running(car, parameters, nodes, False, Path(scratch)) as perception:
+            with onboard.running(car, parameters, nodes, False, Path(scratch)) as perception:
                 figures["one_process"] = measure(car, perception, nodes, seconds, 10)
                 shared = car.values("nodes")
                 figures["decoding"] = {
@@ -93,12 +93,12 @@ def main() -> None:
                         break
                 figures["faster"] = sweep
                 figures["breaks_at_hz"] = sweep[-1]["rate_hz"] if broken(sweep[-1]) else None
-            with cars.running(car, parameters, nodes, True, Path(scratch)) as perception:
+            with onboard.running(car, parameters, nodes, True, Path(scratch)) as perception:
                 figures["process_each"] = measure(car, perception, nodes, min(seconds, 30.0), 10)
                 print(json.dumps(figures["process_each"]), flush=True)
         finally:
             car.close()
-    figures["after"] = cars.machine_load()
+    figures["after"] = onboard.machine_load()
     print(json.dumps(figures, indent=1))
     if not given.short:
         results.write(

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import car as cars
-from benchmarks import results
+from benchmarks import onboard, results
 
 RATE = 10.0
 SAMPLE_S = 5.0
@@ -41,7 +41,7 @@ def soak(
     """The long drive."""
     car = cars.Car(frames)
     try:
-        with cars.running(car, parameters, nodes, False, scratch) as perception:
+        with onboard.running(car, parameters, nodes, False, scratch) as perception:
             car.drive(10, RATE)
             car.reports.clear()
             (meter,) = perception.usages().values()
@@ -96,7 +96,7 @@ class Script:
     """Faults one after the other, each with its recovery and losses."""
 
     def __init__(
-        self, car: cars.Car, perception: cars.Perception, nodes: list[str], rows: Path
+        self, car: cars.Car, perception: onboard.Perception, nodes: list[str], rows: Path
     ) -> None:
         self.car, self.perception, self.rows = car, perception, rows
         self.nodes = [node for node in nodes if node != "explanation"]
@@ -225,7 +225,7 @@ def faults(
     rows.write_text("")
     car = cars.Car(frames)
     try:
-        with cars.running(car, parameters, nodes, True, scratch) as perception:
+        with onboard.running(car, parameters, nodes, True, scratch) as perception:
             script = Script(car, perception, nodes, rows)
             for node in nodes:
                 script.kill(node)
@@ -257,12 +257,12 @@ def main() -> None:
     )
     parser.add_argument("--shared", default="", help="what else ran on the machine, for the record")
     given = parser.parse_args()
-    cars.isolate()
+    onboard.isolate()
     nodes = given.nodes.split(",")
-    frames, T = cars.kitti_frames(cars.data_folder())
-    parameters = cars.parameters(T, given.engine, given.threads)
+    frames, T = cars.kitti_frames(onboard.data_folder())
+    parameters = onboard.parameters(T, given.engine, given.threads)
     full = given.minutes >= 20
-    figures: dict[str, Any] = {"before": cars.machine_load()}
+    figures: dict[str, Any] = {"before": onboard.machine_load()}
     with tempfile.TemporaryDirectory() as scratch:
         if given.only != "soak":
             corrupted_s = 60.0 if full else 10.0
@@ -273,7 +273,7 @@ def main() -> None:
             figures["faults"] = {"table": kept}
         if given.only != "faults":
             figures["soak"] = soak(frames, parameters, nodes, given.minutes, Path(scratch))
-    figures["after"] = cars.machine_load()
+    figures["after"] = onboard.machine_load()
     print(json.dumps(figures, indent=1))
     if full and given.only != "faults":
         results.write(

@@ -29,12 +29,12 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from benchmarks import car as cars
-from benchmarks import results
+from benchmarks import onboard, results
 from ros_xai.ros import images
 
 CAMERA, COMPUTER = "xai_camera", "xai_computer"
 NODES = ("depth", "segmentation")
-NETWORK = cars.FASTDDS.with_name("fastdds_network.xml")
+NETWORK = onboard.FASTDDS.with_name("fastdds_network.xml")
 RATE = 10.0
 _BPF, _PROG_LOAD, _OBJ_PIN, _SCHED_CLS = 321, 5, 6, 3  # x86-64's system call; linux/bpf.h
 _PINS = Path("/run/ros_xai_bpf")  # not below /sys, which `tc -n` mounts anew
@@ -137,7 +137,9 @@ def _bpf(command: int, attributes: bytes) -> int:
 
 def profiles(folder: Path) -> Path:
     """config/fastdds.xml without shared memory, which two machines do not have."""
-    text = cars.FASTDDS.read_text().replace("<transport_id>shared_memory</transport_id>\n", "", 2)
+    text = onboard.FASTDDS.read_text().replace(
+        "<transport_id>shared_memory</transport_id>\n", "", 2
+    )
     text = text.replace("<transport_id>shared_memory</transport_id>", "")
     begin, end = text.index("<transport_descriptor>"), text.index("</transport_descriptor>")
     text = text[:begin] + text[end + len("</transport_descriptor>") :]
@@ -148,7 +150,7 @@ def profiles(folder: Path) -> Path:
 
 def drive(transport: str, seconds: float) -> dict[str, Any]:
     """The camera's machine: feeds, and hears which images were answered."""
-    frames, _ = cars.kitti_frames(cars.data_folder())
+    frames, _ = cars.kitti_frames(onboard.data_folder())
     inputs = dict(cars.INPUTS)
     if transport == "compressed":
         inputs["/image/compressed"] = CompressedImage
@@ -196,7 +198,7 @@ def case(
     transport, reliability, one_of, network_profile = CASES[name]
     chosen = NETWORK if network_profile else profiles(scratch)
     os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(chosen)
-    parameters = cars.parameters(T_camera_lidar, engine, 2)
+    parameters = onboard.parameters(T_camera_lidar, engine, 2)
     parameters["depth:publish_sparse"] = False
     topics = {"raw": "/image", "compressed": "/image/compressed"}
     for node in NODES:
@@ -204,7 +206,7 @@ def case(
         for topic in (topics[transport], *(("/points",) if node == "depth" else ())):
             parameters[f"{node}:qos_overrides.{topic}.subscription.reliability"] = reliability
     computer = ("ip", "netns", "exec", COMPUTER)
-    perception = cars.Perception(parameters, NODES, False, scratch, within=computer)
+    perception = onboard.Perception(parameters, NODES, False, scratch, within=computer)
     try:
         with loss(one_of):
             words = ["ip", "netns", "exec", CAMERA, sys.executable, "-m", "benchmarks.two_machines"]
@@ -230,16 +232,16 @@ def main() -> None:
     if given.drive:
         print(json.dumps(drive(given.drive, given.seconds)))
         return
-    cars.isolate()
+    onboard.isolate()
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SUBNET"
-    _, T = cars.kitti_frames(cars.data_folder())
-    figures: dict[str, Any] = {"before": cars.machine_load()}
+    _, T = cars.kitti_frames(onboard.data_folder())
+    figures: dict[str, Any] = {"before": onboard.machine_load()}
     seconds = 8.0 if given.short else given.seconds
     with tempfile.TemporaryDirectory() as scratch, network():
         for name in [name for name in CASES if given.only in name]:
             figures[name] = case(name, T, seconds, Path(scratch), given.engine)
             print(name, json.dumps(figures[name]), flush=True)
-    figures["after"] = cars.machine_load()
+    figures["after"] = onboard.machine_load()
     if not given.short and not given.only:
         results.write(
             "two_machines",
