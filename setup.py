@@ -96,6 +96,7 @@ setup(
             "segmentation = ros_xai.nodes.segmentation:main",
             "forecasting = ros_xai.nodes.forecasting:main",
             "explanation = ros_xai.nodes.explanation:main",
+            "counterfactual = ros_xai.nodes.counterfactual:main",
             "perception = ros_xai.nodes.perception:main",
         ]
     },

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ros_xai.cli.explain_steex import pictures, scene_of
 from ros_xai.cli.generate import coloured
 from ros_xai.data.segmentation import CAMVID
 from ros_xai.explanation.steex_decision import load_decisions
 from ros_xai.generation.images import ImageGenerator
 from ros_xai.generation.layouts import LayoutGenerator
 from ros_xai.generation.palette import proportions_of
+from ros_xai.nodes.counterfactual_scene import pictures, scene_of
 from ros_xai.training.generation_data import load_scenes, world_layouts
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"

@@ -16,12 +16,12 @@ import torch
 
 from benchmarks import results
 from benchmarks.seeded import Finished
-from ros_xai.cli.explain_steex import Scene, scene_of
 from ros_xai.data.segmentation import CAMVID
 from ros_xai.explanation.steex import Counterfactual, SteexConfig, pixel_counterfactual
 from ros_xai.explanation.steex_decision import DecisionNetwork, load_decisions
 from ros_xai.explanation.steex_metrics import kernel_distance, outside
 from ros_xai.generation.images import ImageGenerator, to_network
+from ros_xai.nodes.counterfactual_scene import Scene, scene_of
 from ros_xai.training.generation_data import Scenes, load_scenes
 from ros_xai.training.generation_decisions import accuracy, answers
 

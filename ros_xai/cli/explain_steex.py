@@ -4,56 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import typer
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ros_xai.cli import explain_questions as questions
-from ros_xai.explanation.steex import Counterfactual, Steex, SteexConfig
-from ros_xai.explanation.steex_decision import DecisionNetwork, load_decisions
-from ros_xai.generation.images import ImageGenerator, to_image, to_network
+from ros_xai.explanation.steex_decision import load_decisions
+from ros_xai.generation.images import ImageGenerator
+from ros_xai.nodes.counterfactual_scene import Pixels, pictures, scene_of
 from ros_xai.segmentation.segmenter import Segmenter
-
-Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One image at the generator's size, its layout, and the search over its styles."""
-
-    image: Pixels
-    label: Pixels
-    layout: Tensor
-    search: Steex
-
-
-def scene_of(
-    generator: ImageGenerator,
-    decision: DecisionNetwork,
-    image: Pixels,
-    label: Pixels,
-    config: SteexConfig | None = None,
-) -> Scene:
-    """The search for an image [H, W, 3] and its label [H, W]."""
-    small, fitted = generator.fit(image, label)
-    layout = generator.layout(fitted)
-    codes = generator.encode(image, label)
-    present = layout.sum(dim=(0, 2, 3)).nonzero()[:, 0].tolist()
-    search = Steex(
-        lambda z: generator.network(layout, z),
-        decision,
-        to_network(small),
-        codes,
-        present,
-        config,
-    )
-    return Scene(small, fitted, layout, search)
 
 
 def explain(
@@ -127,21 +89,6 @@ def region_numbers(text: str, names: Sequence[str]) -> list[int] | None:
             f"unknown class {unknown[0]!r}; expected of {', '.join(names)}", param_hint="--regions"
         )
     return [list(names).index(name) for name in asked] or None
-
-
-def pictures(found: Counterfactual, scale: int = 4) -> dict[str, Pixels]:
-    """before, after, difference (change x 3, on black) and all three side by side, enlarged."""
-    before, after = to_image(found.before), to_image(found.after)
-    change = np.abs(after.astype(np.int16) - before.astype(np.int16))
-    difference = np.clip(3 * change, 0, 255).astype(np.uint8)
-    single = {"before": before, "after": after, "difference": difference}
-    large = {
-        name: np.asarray(
-            cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8
-        )
-        for name, p in single.items()
-    }
-    return {**large, "side_by_side": np.hstack(list(large.values()))}
 
 
 def curve_svg(curve: Sequence[float]) -> str:

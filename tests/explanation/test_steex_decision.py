@@ -9,7 +9,7 @@ import torch
 import typer
 from safetensors.torch import save_file
 
-from ros_xai.cli.explain_steex import curve_svg, pictures, region_numbers
+from ros_xai.cli.explain_steex import curve_svg, region_numbers
 from ros_xai.data.segmentation import CAMVID
 from ros_xai.explanation.steex import Counterfactual
 from ros_xai.explanation.steex_decision import (
@@ -21,6 +21,7 @@ from ros_xai.explanation.steex_decision import (
     load_decisions,
 )
 from ros_xai.explanation.steex_metrics import kernel_distance, outside
+from ros_xai.nodes.counterfactual_scene import pictures
 from ros_xai.training.generation_data import Scenes
 from ros_xai.training.generation_decisions import DecisionRecipe, accuracy, train_decision
 from ros_xai.training.segmentation import Augmentation, Labelled

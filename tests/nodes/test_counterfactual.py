@@ -1,0 +1,165 @@
+"""The counterfactual node through real rclpy: asked, it explains the next image, step by step."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from safetensors.torch import save_file
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from ros_xai.data.segmentation import CAMVID
+from ros_xai.explanation.steex_decision import (
+    DecisionConfig,
+    DecisionNetwork,
+    decision_card,
+    decision_tensors,
+)
+from ros_xai.generation.image_network import ImageConfig, ImageNetwork
+from ros_xai.generation.images import ImageGenerator, StyleBank
+from ros_xai.nodes.counterfactual import CounterfactualNode
+from ros_xai.ros import images
+from ros_xai.segmentation.bundle import save_bundle
+from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
+
+
+def saved(path: Path, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> str:
+    save_file({k: v.clone().contiguous() for k, v in tensors.items()}, path)
+    path.with_suffix(".json").write_text(json.dumps(card))
+    return str(path)
+
+
+def weights(folder: Path) -> dict[str, str]:
+    torch.manual_seed(0)
+    shape = NetworkConfig(classes=len(CAMVID), widths=(4, 8, 8, 8), blocks=1, decoder=8)
+    segmenter = save_bundle(
+        folder / "segmenter.safetensors", SegmentationNetwork(shape).eval(), CAMVID, {}
+    )
+    network = ImageNetwork(ImageConfig(style=8, encoder=(4, 6, 8), layout=4, widths=(8, 8, 8)))
+    codes, present = torch.rand(2, len(CAMVID), 8), torch.ones(2, len(CAMVID), dtype=torch.bool)
+    painter = ImageGenerator(network, StyleBank(codes, present), CAMVID.names)
+    pair = [DecisionNetwork(DecisionConfig((4, 6, 8))).eval() for _ in range(2)]
+    return {
+        "segmentation_weights": str(segmenter),
+        "image_weights": saved(folder / "image.safetensors", painter.tensors(), painter.card()),
+        "weights": saved(
+            folder / "may_move.safetensors", decision_tensors(*pair), decision_card(*pair)
+        ),
+    }
+
+
+def picture(stamp: int) -> Image:
+    pixels = np.random.default_rng(stamp).integers(0, 255, (48, 96, 3), np.uint8)
+    return images.to_message(pixels, "rgb8", Header(stamp=Time(sec=stamp), frame_id="camera"))
+
+
+class Car:
+    """The node, a peer that sends images, asks and keeps what is said, and their executor."""
+
+    def __init__(self, context: Any, parameters: dict[str, Any]) -> None:
+        start = {"qos_overrides./image.subscription.reliability": "reliable", **parameters}
+        overrides = [Parameter(name, value=value) for name, value in start.items()]
+        self.node = CounterfactualNode(context=context, parameter_overrides=overrides)
+        self.peer = Node("peer", context=context)
+        self.sender = self.peer.create_publisher(Image, "image", 10)
+        self.told: list[DiagnosticArray] = []
+        self.shown: list[Image] = []
+        self.peer.create_subscription(
+            DiagnosticArray, "counterfactual/decision", self.told.append, 50
+        )
+        self.peer.create_subscription(Image, "counterfactual/side_by_side", self.shown.append, 10)
+        self.client = self.peer.create_client(Trigger, "counterfactual/explain")
+        self.executor = SingleThreadedExecutor(context=context)
+        for node in (self.node, self.peer):
+            self.executor.add_node(node)
+        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self.thread.start()
+        self.until(lambda: self.sender.get_subscription_count() == 1)
+        self.until(lambda: self.node._decision.get_subscription_count() == 1)
+        self.until(lambda: self.node._pictures["side_by_side"].get_subscription_count() == 1)
+        self.until(self.client.service_is_ready)
+
+    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "what the test waits for did not come"
+            time.sleep(0.005)
+
+    def ask(self) -> Trigger.Response:
+        future = self.client.call_async(Trigger.Request())
+        self.until(future.done)
+        return future.result()
+
+    def send(self, stamp: int) -> None:
+        before = self.node.received["/image"]
+        self.sender.publish(picture(stamp))
+        self.until(lambda: self.node.received["/image"] > before and self.node.idle())
+
+    def last(self) -> dict[str, str]:
+        return {v.key: v.value for v in self.told[-1].status[0].values}
+
+    def close(self) -> None:
+        for node in (self.node, self.peer):
+            self.executor.remove_node(node)
+        time.sleep(0.05)  # callbacks that still run need what shutdown takes away
+        self.executor.shutdown()
+        self.thread.join(5)
+        self.node.destroy_node()
+        self.peer.destroy_node()
+
+
+@pytest.fixture
+def car(ros_context: Any, tmp_path: Path) -> Iterator[Callable[..., Car]]:
+    made: list[Car] = []
+
+    def make(**parameters: Any) -> Car:
+        made.append(Car(ros_context, {**weights(tmp_path), "steps": 5, **parameters}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_only_the_image_after_a_request_is_explained_and_every_step_is_told(car):
+    c = car()
+    c.send(1)
+    assert c.node.drops["image.superseded"] == 1
+    answer = c.ask()
+    assert answer.success and "next image" in answer.message
+    c.send(2)
+    c.until(lambda: c.shown and "success" in c.last())
+    c.send(3)
+    assert c.node.answered == 1
+    assert len(c.shown) == 1
+    assert c.shown[0].header == picture(2).header
+    assert c.shown[0].width == 3 * 4 * 32  # before, after, difference, each enlarged four times
+    steps = [m.status[0].values[0].value for m in c.told[:-1]]
+    assert steps == [str(i) for i in range(len(steps))]
+    assert 1 <= len(steps) <= 6
+    figures = c.last()
+    assert {"image", "reconstruction", "counterfactual", "changed"} <= set(figures)
+    last_step = {v.key: v.value for v in c.told[-2].status[0].values}
+    assert figures["counterfactual"] == last_step["probability"]
+
+
+def test_regions_that_no_class_bears_are_counted_drops(car):
+    c = car(regions="bus")
+    c.ask()
+    c.send(1)
+    assert c.node.drops["image.regions"] == 1
+    assert not c.shown
