@@ -143,12 +143,15 @@ def pairs(
 
 @app.command()
 def train(
-    name: Annotated[Literal["layout", "image", "decisions"], typer.Argument(help="Which one.")],
+    name: Annotated[
+        Literal["layout", "image", "decisions", "refine"], typer.Argument(help="Which one.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of weights and card.")] = Path("out/generate"),
     steps: Annotated[float, typer.Option(help="Share of the recipe's steps.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Train a network that ships: layout, image, or decisions ("may move on" and its oracle)."""
+    """Train a network that ships: layout, image, or decisions ("may move on" and its oracle),
+    refine (goes on with image in --out, told by the decisions there)."""
     from ros_xai.training.generation_ship import SHIPPED
 
     typer.echo(f"{SHIPPED[name](out, seed, steps, typer.echo)} written")

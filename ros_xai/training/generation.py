@@ -21,6 +21,9 @@ class ImageRecipe:
     """adversarial_from: share of the steps after which the critic takes part.
 
     hardest: weight of the mean error of the worst 2 % of the pixels, where lamps are.
+    agreement: weight of what a judge sees otherwise in the image and in its reconstruction (OCTET,
+    arXiv 2211.12380, keeps a decision's features alike when it inverts an image).
+    focus, focused: extra weight of the errors on some classes.
     """
 
     network: ImageConfig = field(default_factory=ImageConfig)
@@ -33,6 +36,9 @@ class ImageRecipe:
     adversarial: float = 0.05
     features: float = 0.5
     adversarial_from: float = 0.6
+    agreement: float = 0.0
+    focus: float = 0.0
+    focused: tuple[int, ...] = ()
     seed: int = 0
 
     @property
@@ -76,13 +82,20 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
 
 
 class ImageTrainer:
-    """Reconstructs images from their layouts and the codes of their regions."""
+    """Reconstructs images from their layouts and the codes of their regions.
+
+    judge: images [B, 3, H, W] -> [B, K], frozen; with `agreement`.
+    """
 
     def __init__(
-        self, recipe: ImageRecipe, data: Labelled, network: ImageNetwork | None = None
+        self,
+        recipe: ImageRecipe,
+        data: Labelled,
+        network: ImageNetwork | None = None,
+        judge: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.data = recipe, data
+        self.recipe, self.data, self.judge = recipe, data, judge
         self.network = network or ImageNetwork(recipe.network)
         self.critic = PatchCritic(recipe.network.classes)
         self.for_network = torch.optim.Adam(self.network.parameters(), recipe.rate, (0.5, 0.99))
@@ -115,16 +128,23 @@ class ImageTrainer:
         image, layout = self.batch(np.random.default_rng([recipe.seed, number]))
         fake = self.network.reconstruct(image, layout)
         error = (fake - image).abs().mean(dim=1, keepdim=True)
+        if recipe.focused:
+            chosen = layout[:, list(recipe.focused)].sum(dim=1, keepdim=True)
+            error = error * (1 + recipe.focus * chosen)
         losses = {
             "balanced": recipe.balanced * region_balanced(error, layout),
             "hardest": recipe.hardest * hardest(error),
             "edges": recipe.edges * edge_error(fake, image),
         }
+        if self.judge is not None and recipe.agreement:
+            seen = self.judge(image).clamp(-4, 4)  # beyond, it is sure enough
+            told = self.judge(fake)
+            losses["agreement"] = recipe.agreement * F.smooth_l1_loss(told, seen)
         if number >= recipe.critic_from:
             features, scores = self.critic(fake, layout)
-            seen, real = self.critic(image, layout)
+            matched, _ = self.critic(image, layout)
             losses["adversarial"] = -recipe.adversarial * scores.mean()
-            losses["features"] = recipe.features * feature_matching(features, seen)
+            losses["features"] = recipe.features * feature_matching(features, matched)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise FloatingPointError(f"the loss is not finite at step {number}")

@@ -16,11 +16,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ros_xai.data.segmentation import CAMVID
-from ros_xai.explanation.steex_decision import ORACLE, decision_card, decision_tensors
+from ros_xai.explanation.steex_decision import (
+    ORACLE,
+    decision_card,
+    decision_tensors,
+    load_decisions,
+)
 from ros_xai.generation.image_network import ImageNetwork
 from ros_xai.generation.images import ImageGenerator, StyleBank
 from ros_xai.generation.layouts import LayoutGenerator
 from ros_xai.generation.palette import fit_palette, proportions_of
+from ros_xai.generation.scenes import CAUSES
 from ros_xai.training.checkpoint import write_atomic
 from ros_xai.training.generation import ImageRecipe, ImageTrainer
 from ros_xai.training.generation_data import (
@@ -95,6 +101,43 @@ def image(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Pa
     )
 
 
+def refine(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Path:
+    """Goes on from the image generator in `out`: signs and cars weigh more, and the decision
+    network in `out` must see in a reconstruction what it saw in the image."""
+    data, held_out = load_scenes(False).pairs, load_scenes(True).pairs
+    path = out / "image.safetensors"
+    card = json.loads(path.with_suffix(".json").read_text())
+    network = ImageGenerator.load(path).network.requires_grad_(True)
+    decision, _ = load_decisions(out / "may_move.safetensors")
+    recipe = ImageRecipe(
+        network=network.config,
+        rate=1.5e-3,
+        adversarial_from=1.0,
+        agreement=0.1,
+        focus=3.0,
+        focused=tuple(CAUSES),
+        seed=seed + 1,
+    )
+    recipe = replace(recipe, steps=max(1, round(600 * steps)))
+    begun = time.process_time()
+    trained = ImageTrainer(recipe, data, network, decision.evidence).train(printed(show))
+    both = joined([data, streets(network.config.size)])
+    generator = ImageGenerator(trained, style_bank(trained, both, seed), CLASSES)
+    before = {k: card[k] for k in ("data", "command", "metrics", "training", "cpu_minutes")}
+    return _finish(
+        path,
+        generator.tensors(),
+        generator.card(),
+        seed=seed,
+        data=f"{before['data']}; then {len(data.images)} of the moments alone",
+        command=f"{before['command']}; ros_xai generate train decisions; "
+        "ros_xai generate train refine",
+        cpu_minutes=round(before["cpu_minutes"] + (time.process_time() - begun) / 60, 1),
+        metrics={"held-out mean absolute error, grey levels": reconstruction(trained, held_out)},
+        training={"first": before["training"], "then": asdict(recipe)},
+    )
+
+
 def decisions(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Path:
     """Decision network and oracle on rendered moments; `steps` scales the recipe's."""
     train, held_out = load_scenes(False), load_scenes(True)
@@ -150,4 +193,4 @@ def _finish(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], **more
     return path
 
 
-SHIPPED = {"layout": layout, "image": image, "decisions": decisions}
+SHIPPED = {"layout": layout, "image": image, "decisions": decisions, "refine": refine}
