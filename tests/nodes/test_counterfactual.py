@@ -32,7 +32,9 @@ from ros_xai.explanation.steex_decision import (
 from ros_xai.generation.image_network import ImageConfig, ImageNetwork
 from ros_xai.generation.images import ImageGenerator, StyleBank
 from ros_xai.nodes.counterfactual import CounterfactualNode
+from ros_xai.nodes.counterfactual_config import CounterfactualConfig
 from ros_xai.ros import images
+from ros_xai.ros.parameters import markdown_table
 from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 
@@ -163,3 +165,8 @@ def test_regions_that_no_class_bears_are_counted_drops(car):
     c.send(1)
     assert c.node.drops["image.regions"] == 1
     assert not c.shown
+
+
+def test_the_page_lists_the_parameters():
+    page = (Path(__file__).parents[2] / "docs/nodes/counterfactual.md").read_text()
+    assert markdown_table(CounterfactualConfig) in page
