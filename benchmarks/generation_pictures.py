@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,13 +134,18 @@ def counterfactuals(painter: ImageGenerator, count: int = 5) -> Path:
     return save("counterfactuals", rows)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=["palettes", "edited", "counterfactuals"])
+    names = parser.parse_args(arguments).names
     torch.set_num_threads(1)
     painter = ImageGenerator.load()
-    layouts = LayoutGenerator.load()
-    for path in (interpolated(layouts, painter), edited(layouts, painter)):
-        print(path)
-    print(counterfactuals(painter))
+    if "counterfactuals" in names:
+        print(counterfactuals(painter))
+    if "palettes" in names:
+        print(interpolated(LayoutGenerator.load(), painter))
+    if "edited" in names:
+        print(edited(LayoutGenerator.load(), painter))
     return 0
 
 

@@ -115,7 +115,12 @@ def fit_palette(proportions: ArrayLike, most: int = 30, seed: int = 0) -> Palett
 
     proportions: [N, C].
     """
-    from sklearn.mixture import GaussianMixture
+    try:
+        from sklearn.mixture import GaussianMixture
+    except ModuleNotFoundError as missing:
+        raise PaletteError(
+            "fitting palettes needs scikit-learn: pip install 'ros_xai[bench]'"
+        ) from (missing)
 
     data = np.asarray(proportions, dtype=np.float64)
     fits = []
