@@ -4,7 +4,7 @@ The shipped depth network (KITTI, abs_rel), the shipped segmenter (CamVid, mIoU)
 classifier (EfficientNet-Lite0 on photographs and street scenes, top-1 agreement with itself);
 needs ROS_XAI_DATA. `sweep`: alpha over both linkages, with magnitude pruning and random merging
 at the same parameters. `hashing`: error budgets at alpha 0, RED beside RED++. Then the latency of
-every point of the sweep on every engine, in paired rounds on two threads: run that part on a
+some points of the sweep on every engine, in paired rounds on two threads: run that part on a
 quiet machine (`--latency`); the rest can be interrupted and goes on where it stopped.
 """
 
@@ -14,7 +14,8 @@ import argparse
 import os
 import statistics
 import time
-from functools import partial
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +29,33 @@ from ros_xai.compression import hashed_network, l1_pruning, output_error, random
 from ros_xai.compression.pruning import PrunedModel
 from ros_xai.compression.report import layer_costs, split_count
 from ros_xai.compression.splitting import affine_layers
+from ros_xai.engines.compile import EngineName
 
 ALPHAS = {"connected": (0.0, 0.002, 0.1), "complete": (0.004, 0.015, 0.03, 0.06)}
 BUDGETS = (0.03, 0.1)
-SEEDS = 2  # of random merging
-ENGINES = ("torch", "onnxruntime", "openvino")
-ROUNDS, THREADS = 25, 2
+COMPARED, RIVALS = "complete", ("l1", "random 0", "random 1")  # at equal parameters
+ENGINES: tuple[EngineName, ...] = ("torch", "openvino", "onnxruntime")
+ROUNDS, THREADS = 15, 2
+# Points whose times are measured: what loses little, and the smallest.
+TIMED: dict[str, tuple[tuple[Any, float], ...]] = {
+    "depth": (("complete", 0.015), ("complete", 0.03), ("connected", 0.1)),
+    "segmentation": (("complete", 0.004), ("complete", 0.015), ("connected", 0.1)),
+    "classifier": (("complete", 0.004), ("complete", 0.015)),
+}
 ALLOWED = 0.02  # relative loss of the metric
-SETTINGS = (SEEDS, 2)
+SETTINGS = (3,)
+
+
+def score(case: Task, module: Any) -> float:
+    """The metric, on OpenVINO and real images."""
+    return case.score(case.engine(getattr(module, "module", module), "openvino", 1))
 
 
 def judged(case: Task, module: Any) -> dict[str, float]:
-    """Metric on OpenVINO and error of the outputs in torch, on real images."""
-    error = output_error(case.module, module, case.inputs[:4])
+    """Metric, and error of the outputs in torch, on real images."""
+    error = output_error(case.module, module, case.inputs[:2])
     return {
-        case.metric: case.score(case.engine(getattr(module, "module", module), "openvino", 1)),
+        case.metric: score(case, module),
         "output_error_relative": error.relative,
         "output_error_max": error.maximum,
         "output_error_mean": error.mean,
@@ -64,23 +77,32 @@ def sizes(case: Task, pruned: PrunedModel) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=16)
+def _pruned(case: Task, linkage: Any, alpha: float) -> PrunedModel:
+    return red(case.module, case.small, alpha, linkage=linkage)
+
+
 def sweep_point(case: Task, linkage: Any, alpha: float) -> dict[str, Any]:
-    """RED at one alpha, and its rivals at the same parameters."""
-    pruned = red(case.module, case.small, alpha, linkage=linkage)
-    found: dict[str, Any] = {"sizes": sizes(case, pruned), "red": judged(case, pruned)}
-    if alpha:
-        found["l1"] = judged(case, l1_pruning(case.module, case.small, pruned))
-        found["random"] = [
-            judged(case, random_merging(case.module, case.small, pruned, seed))
-            for seed in range(SEEDS)
-        ]
-    return {"figures": found}
+    """RED at one alpha."""
+    pruned = _pruned(case, linkage, alpha)
+    return {"figures": {"sizes": sizes(case, pruned), "red": judged(case, pruned)}}
+
+
+def rival(case: Task, linkage: Any, alpha: float, method: str) -> dict[str, Any]:
+    """Another method at the same parameters."""
+    pruned = _pruned(case, linkage, alpha)
+    if method == "l1":
+        other = l1_pruning(case.module, case.small, pruned)
+    else:
+        other = random_merging(case.module, case.small, pruned, int(method.split()[1]))
+    assert other.report.parameters == pruned.report.parameters
+    return {"figures": {case.metric: score(case, other)}}
 
 
 def hashing_point(case: Task, budget: float) -> dict[str, Any]:
     """Hashing within a budget: distinct values, and multiplications after input splitting."""
     pruned = red(case.module, case.small, error_budget=budget)
-    same = output_error(hashed_network(case.module, error_budget=budget), pruned, case.inputs[:4])
+    same = output_error(hashed_network(case.module, error_budget=budget), pruned, case.inputs[:2])
     found = {"sizes": sizes(case, pruned), "red++": judged(case, pruned)}
     return {"figures": {**found, "relative_to_hashed": same.relative}}
 
@@ -89,36 +111,33 @@ def original(case: Task) -> dict[str, Any]:
     return {"figures": judged(case, case.module)}
 
 
-def latencies(case: Task, points: list[tuple[Any, float]]) -> dict[str, Any]:
-    """Median ms of the original and of every point, per engine, and the paired ratios.
+def latencies(
+    case: Task, engine: EngineName, points: Sequence[tuple[Any, float]]
+) -> dict[str, Any]:
+    """Median ms of the original and of every point on one engine, and the paired ratios.
 
-    "unpruned" is RED at alpha 0: folded and hashed, so that folding is not taken for pruning.
+    "unpruned" is folded and hashed like the points, so that folding is not taken for pruning.
     """
-    modules: dict[str, torch.nn.Module] = {"original": case.module}
-    modules["unpruned"] = red(case.module, case.small).module
-    for linkage, alpha in points:
-        pruned = red(case.module, case.small, alpha, linkage=linkage)
-        modules[f"{linkage} {alpha:g}"] = pruned.module
+    modules = {"original": case.module, "unpruned": hashed_network(case.module)}
+    modules |= {f"{way} {alpha:g}": _pruned(case, way, alpha).module for way, alpha in points}
     inputs = case.named(case.example)
-    found: dict[str, Any] = {}
-    for engine in ENGINES:
-        engines = {n: case.engine(m, engine, THREADS) for n, m in modules.items()}
-        times: dict[str, list[float]] = {name: [] for name in engines}
-        for turn in range(ROUNDS + 3):
-            for name, run in engines.items():
-                begun = time.perf_counter()
-                run(inputs)
-                if turn >= 3:
-                    times[name].append((time.perf_counter() - begun) * 1e3)
-        found[engine] = {
-            name: {
-                "median_ms": round(statistics.median(mine), 3),
-                "faster_than_unpruned": round(
-                    statistics.median(a / b for a, b in zip(times["unpruned"], mine)), 3
-                ),
-            }
-            for name, mine in times.items()
+    engines = {name: case.engine(module, engine, THREADS) for name, module in modules.items()}
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for turn in range(ROUNDS + 3):
+        for name, run in engines.items():
+            begun = time.perf_counter()
+            run(inputs)
+            if turn >= 3:
+                times[name].append((time.perf_counter() - begun) * 1e3)
+    found = {
+        name: {
+            "median_ms": round(statistics.median(mine), 3),
+            "faster_than_unpruned": round(
+                statistics.median(a / b for a, b in zip(times["unpruned"], mine)), 3
+            ),
         }
+        for name, mine in times.items()
+    }
     return {"figures": found}
 
 
@@ -140,98 +159,111 @@ def splitting_latency(case: Task) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs what is not finished yet, prints one JSON line per result, writes the summary."""
+    """Runs what is not finished yet, prints one JSON line per result, writes what is finished."""
     parser = argparse.ArgumentParser(prog="ros_xai bench compression", description=__doc__)
-    parser.add_argument("--latency", action="store_true", help="measure times (quiet machine)")
+    parser.add_argument("--latency", action="store_true", help="only times (quiet machine)")
     parser.add_argument("--networks", default=",".join(NAMES), help="of depth, segmentation, ...")
+    parser.add_argument("--write", action="store_true", help="only write what is finished")
     arguments = parser.parse_args(argv)
     data = os.environ.get("ROS_XAI_DATA")
     if not data:
         parser.error("ROS_XAI_DATA must name the folder of real driving data")
     torch.set_num_threads(THREADS if arguments.latency else 1)
     done = Finished("compression", SETTINGS)
-    summary: dict[str, Any] = {}
-    for name in arguments.networks.split(","):
+    for name in () if arguments.write else arguments.networks.split(","):
         torch.manual_seed(0)
         case = task(name, Path(data))
-        points = [(linkage, a) for linkage, alphas in ALPHAS.items() for a in alphas]
-        key = {"network": name}
-        if arguments.latency:
-            pruned = [(linkage, a) for linkage, a in points if a]
-            done.get({**key, "what": "latency"}, partial(latencies, case, pruned))
-            done.get({**key, "what": "splitting"}, partial(splitting_latency, case))
-        before = done.get({**key, "what": "original"}, partial(original, case))["figures"]
-        rows = [
-            done.get(
-                {**key, "linkage": linkage, "alpha": a}, partial(sweep_point, case, linkage, a)
-            )
-            for linkage, a in points
-        ]
-        hashing = [
-            done.get({**key, "budget": budget}, partial(hashing_point, case, budget))
-            for budget in BUDGETS
-        ]
-        summary[name] = summarised(case, before, rows, hashing, done)
-    if set(arguments.networks.split(",")) == set(NAMES):
-        write(
-            "compression", "ros_xai bench compression", summary, seeds=SEEDS, threads=THREADS,
-            rounds=ROUNDS,
-        )  # fmt: skip
+        (_measure if arguments.latency else _judge)(case, done)
+    summary = {name: summarised(name, done) for name in NAMES}
+    write("compression", "ros_xai bench compression", summary, threads=THREADS, rounds=ROUNDS)
 
 
-def summarised(
-    case: Task, before: Any, rows: list[Any], hashing: list[Any], done: Finished
-) -> dict[str, Any]:
-    """The table of one network, and the fastest point within the allowed loss."""
-    timed = {
-        result["what"]: result["figures"]
-        for result in done.results
-        if result.get("network") == case.name
-        and result.get("what") in ("latency", "splitting")
-        and result["settings"] == done.settings
-    }
-    latency = timed.get("latency", {})
-    table = []
-    for row in rows:
-        figures = row["figures"]
-        loss = case.loss(before[case.metric], figures["red"][case.metric])
-        name = f"{row['linkage']} {row['alpha']:g}"
-        times = {engine: t.get(name, t["unpruned"]) for engine, t in latency.items()}
-        point = {"linkage": row["linkage"], "alpha": row["alpha"], "relative_loss": round(loss, 4)}
-        table.append({**point, **figures, "latency": times or "not measured"})
-    found: dict[str, Any] = {
-        "metric": case.metric,
-        "original": before,
-        "sweep": table,
-        "hashing": [{"budget": row["budget"], **row["figures"]} for row in hashing],
-        "splitting": timed.get("splitting", "not measured"),
-    }
-    if latency:
-        found["latency_unpruned"] = {
-            engine: {name: t[name]["median_ms"] for name in ("original", "unpruned")}
-            for engine, t in latency.items()
-        }
-        found["claim"] = claim(table, latency)
-    return found
+def _points() -> list[tuple[Any, float]]:
+    return [(way, alpha) for way, alphas in ALPHAS.items() for alpha in alphas]
 
 
-def claim(table: list[dict[str, Any]], latency: dict[str, Any]) -> dict[str, Any]:
-    """The fastest point whose loss is allowed: against eager torch, and against unpruned."""
-    eager = latency["torch"]["original"]["median_ms"]
-    best: dict[str, Any] = {}
-    for engine in latency:
-        allowed = [row for row in table if row["relative_loss"] <= ALLOWED]
-        if not allowed:
+def _judge(case: Task, done: Finished) -> None:
+    """The sweep, hashing within budgets, then the rivals."""
+    key = {"network": case.name}
+    done.get({**key, "what": "original"}, partial(original, case))
+    for way, a in _points():
+        at = {**key, "linkage": way, "alpha": a}
+        done.get({**at, "method": "red"}, partial(sweep_point, case, way, a))
+    for budget in BUDGETS:
+        done.get({**key, "budget": budget}, partial(hashing_point, case, budget))
+    for a in ALPHAS[COMPARED]:
+        at = {**key, "linkage": COMPARED, "alpha": a}
+        for other in RIVALS:
+            done.get({**at, "method": other}, partial(rival, case, COMPARED, a, other))
+
+
+def _measure(case: Task, done: Finished) -> None:
+    key, points = {"network": case.name}, TIMED[case.name]
+    for engine in ENGINES:
+        compute = partial(latencies, case, engine, points)
+        done.get({**key, "what": "latency", "engine": engine}, compute)
+    done.get({**key, "what": "splitting"}, partial(splitting_latency, case))
+
+
+METRICS = {"depth": ("abs_rel", -1), "segmentation": ("mIoU", 1), "classifier": ("agreement", 1)}
+
+
+def summarised(name: str, done: Finished) -> dict[str, Any]:
+    """What is finished of one network, and its fastest points within the allowed loss."""
+    metric, better = METRICS[name]
+    mine = [r for r in done.results if r["network"] == name and r["settings"] == done.settings]
+    latency = {r["engine"]: r["figures"] for r in mine if r.get("what") == "latency"}
+    before = next((r["figures"] for r in mine if r.get("what") == "original"), None)
+    if before is None:
+        return {"metric": metric, "original": "not measured"}
+    table: dict[Any, dict[str, Any]] = {}
+    for row in (r for r in mine if "method" in r):
+        point = table.setdefault(
+            (row["linkage"], row["alpha"]), {"linkage": row["linkage"], "alpha": row["alpha"]}
+        )
+        if row["method"] != "red":
+            point[row["method"]] = row["figures"]
             continue
-        row = min(allowed, key=lambda row: row["latency"][engine]["median_ms"])
-        mine = row["latency"][engine]
+        loss = better * (before[metric] - row["figures"]["red"][metric]) / before[metric]
+        label = f"{row['linkage']} {row['alpha']:g}" if row["alpha"] else "unpruned"
+        times = {engine: t[label] for engine, t in latency.items() if label in t}
+        point |= {**row["figures"], "relative_loss": round(loss, 4), "latency": times}
+    sweep = sorted(table.values(), key=lambda point: (point["linkage"], point["alpha"]))
+    hashing = [{"budget": r["budget"], **r["figures"]} for r in mine if "budget" in r]
+    splitting = [r["figures"] for r in mine if r.get("what") == "splitting"]
+    unpruned = {
+        engine: {which: t[which]["median_ms"] for which in ("original", "unpruned")}
+        for engine, t in latency.items()
+    }
+    return {
+        "metric": metric,
+        "original": before,
+        "sweep": sweep,
+        "hashing": hashing,
+        "splitting": splitting or "not measured",
+        "latency_unpruned": unpruned or "not measured",
+        "fastest_within_2_percent": fastest_allowed(sweep, unpruned),
+    }
+
+
+def fastest_allowed(sweep: list[dict[str, Any]], unpruned: dict[str, Any]) -> dict[str, Any]:
+    """Per engine the fastest point whose loss is allowed: against eager torch, and unpruned."""
+    best: dict[str, Any] = {}
+    for engine in unpruned:
+        allowed = [
+            point
+            for point in sweep
+            if point.get("relative_loss", 1) <= ALLOWED and engine in point["latency"]
+        ]
+        if not allowed or "torch" not in unpruned:
+            continue
+        point = min(allowed, key=lambda point: point["latency"][engine]["median_ms"])
+        mine = point["latency"][engine]
+        eager = unpruned["torch"]["original"]
         best[engine] = {
-            "linkage": row["linkage"],
-            "alpha": row["alpha"],
-            "relative_loss": row["relative_loss"],
-            "median_ms": mine["median_ms"],
+            **{name: point[name] for name in ("linkage", "alpha", "relative_loss")},
+            **mine,
             "faster_than_eager_torch": round(eager / mine["median_ms"], 3),
-            "faster_than_unpruned": mine["faster_than_unpruned"],
         }
     return best
 

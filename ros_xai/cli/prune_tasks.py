@@ -30,7 +30,7 @@ from ros_xai.segmentation.segmenter import Segmenter
 EVERY = 4  # of the labelled images
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """A network, what an engine is made of it, and its score.
 

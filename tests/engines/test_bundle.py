@@ -216,7 +216,7 @@ def test_auto_takes_the_fastest_and_remembers_it(folder, memory, fakes):
 def test_another_machine_another_number_of_threads_are_measured_anew(
     folder, memory, fakes, monkeypatch
 ):
-    made, times = fakes
+    _, times = fakes
     loading.load(folder, memory=memory)
     times["torch"] = 0.1
     assert loading.load(folder, threads=2, memory=memory).name == "torch"
