@@ -55,7 +55,7 @@ def forecasting(
         given = {"objective": objective, "steps": steps, "recordings": recordings, "seed": seed}
         options = [f"--{name} {value}" for name, value in given.items() if value is not None]
         command = " ".join(["ros_xai train forecasting", *options])
-        shipped.save(network, path, config, command=command, losses=losses)
+        shipped.save(network, path, config, command=command, losses=shipped.last_losses(out))
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

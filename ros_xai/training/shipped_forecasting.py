@@ -102,6 +102,12 @@ def make(
     return train(network, data, config.objective, config.training, seed, run, process, show)
 
 
+def last_losses(folder: Path) -> dict[str, float]:
+    """What `make` logged last in that folder."""
+    line = json.loads((folder / "run" / "log.jsonl").read_text().splitlines()[-1])
+    return {name: round(value, 4) for name, value in line.items()}
+
+
 def save(network: Network, path: Path, config: ShippedConfig, **card: Any) -> None:
     """NAME.safetensors, and NAME.json with what made it and what `card` adds.
 
