@@ -229,7 +229,7 @@ def compared() -> dict[str, Any]:
 
 
 def pieces_on_ray() -> dict[str, Any]:
-    """The pieces of the KITTI clip on two Ray nodes, disturbed; their rows beside the local ones."""
+    """The pieces of the KITTI clip on two Ray nodes, disturbed; their rows and the local ones."""
     out = FOLDER / "ray-pieces"
     ran = on_ray([str(path) for path in pieces()], out, kill_at=4, join_at=8, interrupt_at=12)
     return {**ran, **rows(out), "identical_to_local": identical(FOLDER / "scaling-2", out)}
