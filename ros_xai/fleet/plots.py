@@ -65,7 +65,7 @@ def forest(rows: Sequence[Comparison]) -> str:
     left, height = LABELS, TOP + ROW * len(shown)
 
     def x(share: float) -> float:
-        return left + (share / span + 1) / 2 * (WIDTH - 14 - left)
+        return left + (share / span + 1) / 2 * (WIDTH - 26 - left)
 
     parts = []
     for share in (-1, -0.5, 0, 0.5, 1):
