@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ros_xai.data.kitti import RINGS, KittiClip
+from ros_xai.replay import from_av2 as av2
 from ros_xai.replay.bag import Bag, BagError
 from ros_xai.replay.from_kitti import convert
 from ros_xai.replay.scan import Scan, scan
@@ -48,6 +49,24 @@ def from_kitti(
     except (OSError, ValueError) as error:
         raise _failure(error) from None
     typer.echo(f"{out}: {len(clip)} frames, {out.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command("from-av2")
+def from_av2(
+    folder: Annotated[Path, typer.Argument(help="Sensor log: annotations.parquet, map.json, ...")],
+    out: Annotated[Path, typer.Argument(help="Bag to write (.mcap).")],
+) -> None:
+    """Turn the tracks and the map of an Argoverse 2 log into a bag for the forecasting node.
+
+    \b
+    Examples:
+      ros_xai bag from-av2 $ROS_XAI_DATA/av2/3b3570b4-7b0b-3268-a571-b0889dbf40b6 av2.mcap
+    """
+    try:
+        frames = av2.convert(folder, out)
+    except (OSError, ValueError, ImportError) as error:
+        raise _failure(error) from None
+    typer.echo(f"{out}: {frames} frames, {out.stat().st_size / 1e6:.1f} MB")
 
 
 @app.command()

@@ -23,11 +23,13 @@ from ros_xai.replay.session import Pace, ReplayError
 from ros_xai.replay.topics import TopicError
 
 IMAGES = ("image", "image/compressed")
+TRACKS = ("tracks", "map", "map/lane_dividers", "map/crossings")
 DEPTH_INPUTS = (*IMAGES, "camera_info", "points")
 # Name: module and class (torch takes seconds to import), inputs, and the topic of its answers.
 NODES = {
     "depth": ("depth", "DepthNode", DEPTH_INPUTS, replaying.DEPTH),
     "segmentation": ("segmentation", "SegmentationNode", IMAGES, replaying.LABELS),
+    "forecasting": ("forecasting", "ForecastingNode", TRACKS, replaying.FORECAST),
 }
 INPUTS = sorted({name for _, _, inputs, _ in NODES.values() for name in inputs})
 FAILURES = (OSError, BagError, ReplayError, ConfigError, RuntimeError)
@@ -63,6 +65,7 @@ def replay(
       ros_xai replay kitti.mcap --lockstep --out out/kitti
       ros_xai replay drive.db3 --rate 0.5
       ros_xai replay drive.mcap --nodes depth,segmentation
+      ros_xai replay av2.mcap --nodes forecasting --lockstep
       ros_xai replay my_rosbag2_folder --remap image:=/front/image_rect --config my.yaml
     """
     if lockstep and rate != 1.0:

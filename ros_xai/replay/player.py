@@ -81,6 +81,13 @@ def stamp_of(data: bytes) -> int | None:
     return int(seconds * 1_000_000_000 + nanoseconds)
 
 
+def stamp_of_record(record: Record) -> int | None:
+    """`stamp_of` of a recorded message; a MarkerArray's is that of its first marker."""
+    if record.type.endswith("/MarkerArray"):
+        return stamp_of(record.data[:4] + record.data[8:])
+    return stamp_of(record.data)
+
+
 def _qos(latched: bool) -> QoSProfile:
     return QoSProfile(
         depth=100,

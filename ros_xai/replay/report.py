@@ -49,6 +49,7 @@ def write_report(results: Results) -> Path:
         parameters={name: _shown(values) for name, values in results.run["parameters"].items()},
         sheet=_sheet(results, per_frame, samples, worst),
         labels=_labels(results, metrics),
+        forecasts=_forecasts(results, metrics),
         legends={"depth": panels.depth_legend(), "error": panels.error_legend()},
         spans={"near": panels.NEAR, "far": panels.FAR, "error": panels.ERROR_SPAN},
     )
@@ -126,6 +127,15 @@ def _labels(results: Results, metrics: dict[str, Any]) -> dict[str, Any] | None:
         "classes": _counts(metrics, "segmentation.iou."),
         "sheet": {name: [rows[s] for s in stamps if s in rows] for name, stamps in chosen.items()},
     }
+
+
+def _forecasts(results: Results, metrics: dict[str, Any]) -> dict[str, Any] | None:
+    """The section of forecasting: figures and the worst cases; None without judged forecasts."""
+    path = results.folder / "forecast_worst.json"
+    figures = _counts(metrics, "forecast.")
+    if not figures or not path.is_file():
+        return None
+    return {"figures": figures, "worst": read_json(path)}
 
 
 def _depth(metrics: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ run.json       what ran: bag and its scan, topics, parameters, versions, counts
 timing.json    when every answer came
 frames.json    figures of every depth answer
 label_frames.json  figures of every segmentation answer, where there is one
+forecast_worst.json  the forecasts that were farthest off, with pictures, where there are any
 metrics.json   the figures of the run, flat; in lock-step the same bytes every time
 report.html    all of it for people
 """
@@ -20,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from ros_xai.data.segmentation import CAMVID
+from ros_xai.forecasting.evaluation import summary
+from ros_xai.replay import forecasts
 from ros_xai.replay.bag import Bag
 from ros_xai.replay.evaluate import frame_figures, mean_figures, percentiles
 from ros_xai.replay.frames import Frame, Roles, frames
@@ -90,6 +93,7 @@ class Results:
             "latency_ms": percentiles([answer[clock] for answer in answers]),
             "depth": mean_figures(entry["figures"] for entry in per_frame),
             "segmentation": labels,
+            "forecast": self._judge_forecasts(),
         }
         for node, times in list(self.timing.get("nodes", {}).items())[1:]:
             groups[f"{node}.frames_out"] = {"": len(times)}
@@ -109,6 +113,24 @@ class Results:
             write_json(self.folder / "label_frames.json", per_label_frame)
         write_json(self.folder / "metrics.json", metrics)
         return metrics
+
+    def judged_forecasts(self) -> forecasts.Judged | None:
+        """Forecasts beside what became of the agents; None without the node or its tracks."""
+        points = self.run.get("forecasts")
+        if points is None or not self.bag.exists():
+            return None
+        outputs = Bag(self.folder / "outputs.mcap")
+        return forecasts.judged(Bag(self.bag), outputs, self.run["topics"], points)
+
+    def _judge_forecasts(self) -> dict[str, float]:
+        """Figures of all forecasts of agents that move, those that cannot be computed left out."""
+        found = self.judged_forecasts()
+        if found is None:
+            return {}
+        write_json(self.folder / "forecast_worst.json", forecasts.worst(found))
+        figures = {name.replace(" ", "_"): value for name, value in summary(found.scores()).items()}
+        counted = {"forecasts": float(found.data.scored.sum())}
+        return {k: v for k, v in {**figures, **counted}.items() if np.isfinite(v)}
 
     def _judge_labels(self) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Figures of every segmentation answer, and of all pixels together."""

@@ -27,6 +27,7 @@ from ros_xai.replay.topics import TRUTH_DEPTH, TRUTH_LABELS, TRUTH_POINTS, assig
 
 DEPTH = "depth/image"
 LABELS = "segmentation/labels"
+FORECAST = "forecast/points"
 PACKAGES = ("ros_xai", "rclpy", "torch", "numpy", "opencv-python-headless", "rosbags", "mcap")
 
 
@@ -74,6 +75,7 @@ def run(plan: Plan, kinds: Sequence[NodeKind], progress: Progress) -> None:
     found = scan(bag, progress.step)
     topics = assign(bag.topics, plan.topics, {name for kind in kinds for name in kind.inputs})
     image = topics.get("image") or topics.get("image/compressed")
+    watched = image or topics.get("tracks")
     T = between_sensors(bag, image, topics["points"]) if image and "points" in topics else None
     plan.out.mkdir(parents=True, exist_ok=True)
     nodes: list[Any] = []
@@ -84,12 +86,13 @@ def run(plan: Plan, kinds: Sequence[NodeKind], progress: Progress) -> None:
             nodes.append(_make(kind, plan, topics, context))
             placed = _place_lidar(nodes[-1], T) or placed
         progress.stage("replay", found.messages)
-        session = Session(bag, nodes, image, plan.out / "outputs.mcap", plan.pace, context)
+        session = Session(bag, nodes, watched, plan.out / "outputs.mcap", plan.pace, context)
         outcome = session.run(progress.step)
         answers = {n.get_name(): n.resolve_topic_name(k.answer) for n, k in zip(nodes, kinds)}
         ran = {
             "roles": _roles(nodes, bag, image),
             "labels": _label_roles(nodes, bag, image),
+            "forecasts": _published(nodes, FORECAST),
             "parameters": {node.get_name(): _parameters(node) for node in nodes},
             "T_camera_lidar": placed,
         }
@@ -124,7 +127,9 @@ def _make(kind: NodeKind, plan: Plan, topics: Mapping[str, str], context: rclpy.
 
     In lock-step no message may be lost on the way: the inputs are reliable then.
     """
-    values: dict[str, Any] = {"use_sim_time": True, "publish_sparse": True}
+    values: dict[str, Any] = {"use_sim_time": True}
+    if kind.answer == DEPTH:
+        values["publish_sparse"] = True
     if "image/compressed" in topics:
         values["image_transport"] = "compressed"
     if plan.pace.lockstep:
@@ -176,6 +181,15 @@ def _label_roles(nodes: Sequence[Any], bag: Bag, image: str | None) -> dict[str,
         if labels in {publisher.topic_name for publisher in node.publishers}:
             truth = TRUTH_LABELS if TRUTH_LABELS in bag.topics else None
             return asdict(LabelRoles(image, truth, labels, names))
+    return None
+
+
+def _published(nodes: Sequence[Any], name: str) -> str | None:
+    """The topic of an output; None when no node has it."""
+    for node in nodes:
+        topic: str = node.resolve_topic_name(name)
+        if topic in {publisher.topic_name for publisher in node.publishers}:
+            return topic
     return None
 
 

@@ -20,7 +20,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 from ros_xai.replay.bag import Bag, Record
-from ros_xai.replay.player import CLOCK, Player, stamp_of
+from ros_xai.replay.player import CLOCK, Player, stamp_of_record
 from ros_xai.replay.recorder import Arrival, Recorder
 from ros_xai.world.bag_writer import BagWriter
 
@@ -185,7 +185,7 @@ class Session:
         else:
             self._sleep_until(record.log_ns)
         if record.topic == self.watched:
-            self._frames.append(Sent(stamp_of(record.data), record.log_ns, time.perf_counter()))
+            self._frames.append(Sent(stamp_of_record(record), record.log_ns, time.perf_counter()))
         if self._player.play(record):
             for due in self._due:
                 if record.topic in due:

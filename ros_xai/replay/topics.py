@@ -12,6 +12,7 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINTS = "sensor_msgs/msg/PointCloud2"
 TRACKS = "visualization_msgs/msg/MarkerArray"
+GRID = "nav_msgs/msg/OccupancyGrid"
 TRUTH = "/gt/"  # where ground truth lives: never an input
 TRUTH_DEPTH = "/gt/depth"
 TRUTH_POINTS = "/gt/points"
@@ -23,6 +24,9 @@ INPUTS = {
     "camera_info": (CAMERA_INFO,),
     "points": (POINTS,),
     "tracks": (TRACKS,),
+    "map": (GRID,),
+    "map/lane_dividers": (GRID,),
+    "map/crossings": (GRID,),
 }
 
 
@@ -54,6 +58,9 @@ def assign(
         candidates = _of_type(topics, INPUTS[name])
         if name == "camera_info" and image:
             candidates = [t for t in candidates if _beside(t, image)] or candidates
+        if name.startswith("map"):  # layers of one type are told apart by their names
+            layers = ("map", "drivable") if name == "map" else (PurePosixPath(name).name,)
+            candidates = [t for t in candidates if PurePosixPath(t).name in layers]
         if only := _only(name, candidates):
             chosen[name] = only
     return chosen
