@@ -66,6 +66,8 @@ class ImageGenerator:
         Raises FileNotFoundError when a file is missing, ConfigError for a card that does not fit.
         """
         path = SHIPPED if weights is None else Path(weights)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: not there; `ros_xai generate train image` makes one")
         card = json.loads(path.with_suffix(".json").read_text())
         network = ImageNetwork(from_mapping(ImageConfig, card["network"]))
         tensors = load_file(path)

@@ -126,3 +126,9 @@ def test_labels_and_boxes_that_cannot_be_edited(weights, tmp_path):
     assert beyond.exit_code == 1 and "box 0,0,99,9" in beyond.output
     text = run("edit", tmp_path / "right.png", "--box", "0,0,9", *more)
     assert text.exit_code == 1 and "expected left,top,right,bottom" in text.output
+
+
+def test_missing_weights_say_what_makes_them(tmp_path):
+    done = run("layout", "--weights", tmp_path / "none.safetensors", "--out", tmp_path / "x")
+    assert done.exit_code == 1
+    assert "ros_xai generate train layout" in done.output
