@@ -67,6 +67,7 @@ def timed(agents: int, rounds: int, forecaster: Forecaster, road: MapRaster) -> 
         return made
 
     warm_up = 65  # six seconds, from which on stability is judged
+    said: Any = None
     for tick in range(warm_up + rounds):
         message = street(agents, tick)
 
@@ -76,7 +77,8 @@ def timed(agents: int, rounds: int, forecaster: Forecaster, road: MapRaster) -> 
             return buffers.tracks(), seen.header
 
         (known, header) = stage("histories", histories)
-        said = stage("network and attribution", lambda k=known: forecaster(k, road))
+        if said is None or tick >= warm_up - 3:
+            said = stage("network and attribution", lambda k=known: forecaster(k, road))
         present = known.xy[:, -1]
 
         def messages(
@@ -94,7 +96,7 @@ def timed(agents: int, rounds: int, forecaster: Forecaster, road: MapRaster) -> 
 
         _, parts = stage("stability and clouds", messages)
         stage("markers", lambda a=parts: forecasts.markers(*a, modes=3))
-    kept = {name: np.array(values[warm_up:]) for name, values in stages.items()}
+    kept = {name: np.array(values[-rounds:]) for name, values in stages.items()}
     kept["all"] = np.sum(list(kept.values()), axis=0)
     return {
         name: {

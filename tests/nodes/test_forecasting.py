@@ -34,7 +34,7 @@ OUTPUTS = ("points", "stability", "attribution")
 
 
 def marker(
-    id: int, x: float, y: float = 0.0, ns: str = "car", tick: int = 0, **more: Any
+    id: int, x: float, y: float = 0.0, ns: str = "car", tick: int = 0, frame: str = "map"
 ) -> Marker:
     stamp = Time(sec=100 + tick // 10, nanosec=tick % 10 * 100_000_000)
     made = Marker(header=Header(stamp=stamp, frame_id=frame), ns=ns, id=id)
