@@ -69,7 +69,7 @@ def layout(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> P
         generator.card(),
         seed=seed,
         data=f"{len(labels)} label images of 30 rendered towns, world only",
-        command=f"ros_xai generate train layout --seed {seed}",
+        command=f"ros_xai generate train layout --seed {seed} --steps {steps:g}",
         cpu_minutes=round((time.process_time() - begun) / 60, 1),
         metrics={
             "held-out palettes": len(asked),
