@@ -31,14 +31,14 @@ from ros_xai.compression.report import layer_costs, split_count
 from ros_xai.compression.splitting import affine_layers
 from ros_xai.engines.compile import EngineName
 
-ALPHAS = {"connected": (0.0, 0.002, 0.1), "complete": (0.004, 0.015, 0.03, 0.06)}
+ALPHAS = {"connected": (0.0, 0.002, 0.1), "complete": (0.004, 0.015, 0.03, 0.04, 0.06)}
 BUDGETS = (0.03, 0.1)
 COMPARED, RIVALS = "complete", ("l1", "random 0", "random 1")  # at equal parameters
 ENGINES: tuple[EngineName, ...] = ("torch", "openvino", "onnxruntime")
 ROUNDS, THREADS = 11, 1
 # Points whose times are measured: what loses little, and the smallest.
 TIMED: dict[str, tuple[tuple[Any, float], ...]] = {
-    "depth": (("complete", 0.015), ("complete", 0.03), ("connected", 0.1)),
+    "depth": (("complete", 0.03), ("complete", 0.04), ("connected", 0.1)),
     "segmentation": (("complete", 0.004), ("complete", 0.015), ("connected", 0.1)),
     "classifier": (("complete", 0.004), ("complete", 0.015)),
 }
