@@ -23,7 +23,8 @@ from ros_xai.ros import images, qos
 from ros_xai.ros.lifecycle import PerceptionNode
 from ros_xai.ros.pipeline import Arrival, Frame
 from ros_xai.segmentation.bundle import BundleError, check_growth, load_bundle
-from ros_xai.segmentation.segmenter import SHIPPED, Segmenter, overlay
+from ros_xai.segmentation.picture import overlay
+from ros_xai.segmentation.segmenter import SHIPPED, Segmenter
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ros_xai.data.segmentation import CAMVID, IGNORE
 from ros_xai.replay.frames import Frame
 from ros_xai.replay.labels import LabelFrame
-from ros_xai.segmentation.segmenter import overlay
+from ros_xai.segmentation.picture import overlay
 
 Rgb = NDArray[np.uint8]
 

@@ -16,13 +16,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ros_xai.data.segmentation import CAMVID
-from ros_xai.forecasting.evaluation import summary
-from ros_xai.replay import forecasts
 from ros_xai.replay.bag import Bag
 from ros_xai.replay.evaluate import frame_figures, mean_figures, percentiles
 from ros_xai.replay.frames import Frame, Roles, frames
@@ -33,6 +31,9 @@ from ros_xai.replay.labels import (
     label_figures,
     label_frames,
 )
+
+if TYPE_CHECKING:
+    from ros_xai.replay import forecasts
 
 
 class Results:
@@ -119,6 +120,8 @@ class Results:
         points = self.run.get("forecasts")
         if points is None or not self.bag.exists():
             return None
+        from ros_xai.replay import forecasts  # torch takes seconds to import
+
         outputs = Bag(self.folder / "outputs.mcap")
         return forecasts.judged(Bag(self.bag), outputs, self.run["topics"], points)
 
@@ -127,7 +130,10 @@ class Results:
         found = self.judged_forecasts()
         if found is None:
             return {}
-        write_json(self.folder / "forecast_worst.json", forecasts.worst(found))
+        from ros_xai.forecasting.evaluation import summary
+        from ros_xai.replay.forecasts import worst
+
+        write_json(self.folder / "forecast_worst.json", worst(found))
         figures = {name.replace(" ", "_"): value for name, value in summary(found.scores()).items()}
         counted = {"forecasts": float(found.data.scored.sum())}
         return {k: v for k, v in {**figures, **counted}.items() if np.isfinite(v)}

@@ -110,12 +110,3 @@ def network_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> tuple
     """Rows and columns the network works at: the image's, or shrunk to about `max_pixels`."""
     scale = min(1.0, float(np.sqrt(max_pixels / (height * width))))
     return max(16, round(height * scale)), max(16, round(width * scale))
-
-
-def overlay(
-    image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Classes, opacity: float = 0.5
-) -> NDArray[np.uint8]:
-    """The image tinted by the colours of its labels: uint8 [H, W, 3] rgb."""
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(classes)] = classes.colors
-    return cv2.addWeighted(image, 1 - opacity, palette[labels], opacity, 0)

@@ -26,7 +26,8 @@ from ros_xai.ros import images, qos
 from ros_xai.ros.parameters import markdown_table
 from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
-from ros_xai.segmentation.segmenter import Segmenter, overlay
+from ros_xai.segmentation.picture import overlay
+from ros_xai.segmentation.segmenter import Segmenter
 
 ROOT = Path(__file__).parents[2]
 COLORS = ((10, 20, 30), (200, 0, 0), (0, 200, 0))

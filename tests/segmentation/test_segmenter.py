@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from ros_xai.data.segmentation import CAMVID, Classes
 from ros_xai.segmentation.bundle import BundleError, check_growth, load_bundle, save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
-from ros_xai.segmentation.segmenter import Segmenter, network_size, overlay
+from ros_xai.segmentation.picture import overlay
+from ros_xai.segmentation.segmenter import Segmenter, network_size
 
 SMALL = NetworkConfig(widths=(4, 8, 8, 8), blocks=1, decoder=8)
 
