@@ -60,10 +60,12 @@ def compile_network(
 
 
 def to_onnx(module: nn.Module, signature: Signature) -> bytes:
-    """Serialised ONNX model with dynamic height and width, batch norms folded in."""
+    """Serialised ONNX model with dynamic batch, height and width, batch norms folded in."""
     buffer = io.BytesIO()
-    axes = {name: {2: "height", 3: "width"} for name in signature.inputs}
-    axes |= {name: {y: "height", y + 1: "width"} for name, y in signature.outputs.items()}
+    axes = {name: {0: "batch", 2: "height", 3: "width"} for name in signature.inputs}
+    axes |= {
+        name: {0: "batch", y: "height", y + 1: "width"} for name, y in signature.outputs.items()
+    }
     example = tuple(
         torch.zeros(1, channels, _EXAMPLE_SIZE, _EXAMPLE_SIZE)
         for channels in signature.inputs.values()
