@@ -19,7 +19,11 @@ from ros_xai.cli import app
 from ros_xai.fleet.tables import COMPARED, SCHEMAS
 from tests.fleet.conftest import write_config, write_drive
 
-SCRIPT = "from ros_xai.cli import app; app()"
+# Where the tests run in a shell's background SIGINT is ignored, and children inherit that.
+SCRIPT = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from ros_xai.cli import app; app()"
+)
 
 
 def evaluate(*arguments: object) -> Result:
