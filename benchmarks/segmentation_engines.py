@@ -32,7 +32,8 @@ def run(rounds: int = 200, threads: int = 2) -> None:
     """Measure network and whole frame; write docs/results/segmentation_engines.json."""
     torch.set_num_threads(threads)
     image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
-    inputs = {"image": image.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)}
+    pixels = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
+    inputs = {"image": pixels / np.float32(255)}
     segmenters = {name: Segmenter.load(engine=name, threads=threads) for name in ENGINES}
     calls: dict[str, Callable[[], Any]] = {}
     for name, segment in segmenters.items():
