@@ -221,6 +221,7 @@ def test_transforms_of_tf_are_used_where_there_is_tf(drive, monkeypatch):
     buffer.set_transform_static(message)
     d.frame(200)
     assert d.answers() == [200]
+    d.until(lambda: d.sparse)
     sparse = images.to_array(d.sparse[-1])
     np.testing.assert_allclose(sparse[np.isfinite(sparse)], d.WALL, rtol=1e-5)
 
