@@ -152,7 +152,7 @@ def test_an_answer_is_explained_refined_and_tested(scenes) -> None:
     assert float(figures["deletion"]) < float(figures["deletion_random"])
     assert int(figures["forwards"]) >= 8 * 9
     scene.until(lambda: scene.node.answered == 1)
-    assert scene.accounted()
+    scene.until(scene.accounted)
 
 
 def test_a_request_is_answered_once(scenes) -> None:
@@ -170,7 +170,7 @@ def test_a_request_is_answered_once(scenes) -> None:
     assert scene.node.monitor.drops == {"answer.superseded": 2}
     scene.until(lambda: scene.reports)
     assert {message.header.stamp.nanosec for message in scene.reports} == {200_000_000}
-    assert scene.accounted()
+    scene.until(scene.accounted)
 
 
 def test_what_cannot_be_explained_is_a_counted_drop(scenes) -> None:
@@ -183,7 +183,7 @@ def test_what_cannot_be_explained_is_a_counted_drop(scenes) -> None:
     scene.frame(300)
     scene.until(lambda: scene.node.drops["answer.region"] == 1)
     assert scene.node.drops == {"answer.unpaired": 1, "answer.region": 1}
-    assert scene.accounted()
+    scene.until(scene.accounted)
 
 
 def test_deactivation_ends_an_explanation_at_once(scenes) -> None:
@@ -195,7 +195,7 @@ def test_deactivation_ends_an_explanation_at_once(scenes) -> None:
     assert time.monotonic() - begun < 20
     scene.until(lambda: scene.node.pending() == 0)
     assert scene.node.answered == 0
-    assert scene.accounted()
+    scene.until(scene.accounted)
 
 
 def test_depth_answers_as_if_nobody_explained_it(scenes, ros_context) -> None:
