@@ -6,7 +6,6 @@ else the machine does slows all of them alike.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -16,8 +15,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks import results
-from benchmarks.engine_times import in_turns
+from benchmarks.engine_times import report
 from ros_xai.depth.estimator import DepthEstimator
 from ros_xai.engines.compile import EngineName
 
@@ -49,18 +47,8 @@ def run(rounds: int = 100, threads: int = 2) -> None:
     for name, estimator in estimators.items():
         calls[f"{name}.network"] = partial(estimator.engine, inputs)
         calls[f"{name}.frame"] = partial(estimator, image, sparse, INTRINSICS)
-    figures = in_turns(calls, rounds)
-    for what, times in figures.items():
-        print(json.dumps({"what": what, **times}), flush=True)
-    engines = {name: estimator.engine.name for name, estimator in estimators.items()}
-    results.write(
-        "depth_engines",
-        "ros_xai bench depth-engines",
-        figures,
-        engines=engines,
-        rounds=rounds,
-        threads=threads,
-    )
+    engines = {name: each.engine.name for name, each in estimators.items()}
+    report("depth_engines", calls, engines, rounds, threads)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The shipped network on a 240x320 image; the engines take turns.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,9 +14,8 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks import results
 from benchmarks.depth_engines import ENGINES
-from benchmarks.engine_times import in_turns
+from benchmarks.engine_times import report
 from ros_xai.segmentation.segmenter import Segmenter
 
 
@@ -39,18 +37,8 @@ def run(rounds: int = 200, threads: int = 2) -> None:
     for name, segment in segmenters.items():
         calls[f"{name}.network"] = partial(segment.engine, inputs)
         calls[f"{name}.frame"] = partial(segment, image)
-    figures = in_turns(calls, rounds)
-    for name, times in figures.items():
-        print(json.dumps({"what": name, **times}), flush=True)
-    engines = {name: segment.engine.name for name, segment in segmenters.items()}
-    results.write(
-        "segmentation_engines",
-        "ros_xai bench segmentation-engines",
-        figures,
-        engines=engines,
-        rounds=rounds,
-        threads=threads,
-    )
+    engines = {name: each.engine.name for name, each in segmenters.items()}
+    report("segmentation_engines", calls, engines, rounds, threads)
 
 
 if __name__ == "__main__":
