@@ -17,9 +17,8 @@ import typer
 
 from benchmarks.engine_times import report
 from ros_xai.depth.estimator import DepthEstimator
-from ros_xai.engines.compile import EngineName
+from ros_xai.engines.compile import ENGINE_NAMES
 
-ENGINES: tuple[EngineName, ...] = ("torch", "onnxruntime", "openvino")
 INTRINSICS = np.array([[370.0, 0, 319.5], [0, 370, 95.5], [0, 0, 1]])
 
 
@@ -42,7 +41,7 @@ def run(rounds: int = 100, threads: int = 2) -> None:
         "image": rng.random((1, 3, 192, 640), dtype=np.float32),
         "geometry": rng.random((1, 4, 192, 640), dtype=np.float32),
     }
-    estimators = {name: DepthEstimator.load(engine=name, threads=threads) for name in ENGINES}
+    estimators = {name: DepthEstimator.load(engine=name, threads=threads) for name in ENGINE_NAMES}
     calls: dict[str, Callable[[], Any]] = {}
     for name, estimator in estimators.items():
         calls[f"{name}.network"] = partial(estimator.engine, inputs)

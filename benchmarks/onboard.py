@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.car import Car, Trace
+from ros_xai.data.kitti import RINGS
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -128,13 +129,15 @@ def running(
 
 
 def parameters(T_camera_lidar: list[float], engine: str, threads: int) -> dict[str, Any]:
-    """Networks at 640 x 192, and what explanation needs of depth."""
+    """Four beams, networks at 640 x 192, and what explanation needs of depth."""
     chosen: dict[str, Any] = {
         "depth:T_camera_lidar": T_camera_lidar,
+        "depth:rings": list(RINGS),
         "depth:publish_sparse": True,
         "depth:max_pixels": 640 * 192,
         "segmentation:max_pixels": 640 * 192,
-        "segmentation:publish_overlay": False,
+        "forecasting:threads": 1,
+        "explanation:engine": "openvino",
     }
     for node in ("depth", "segmentation"):
         chosen |= {f"{node}:engine": engine, f"{node}:threads": threads}

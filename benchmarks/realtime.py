@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="a try; writes nothing")
     parser.add_argument("--nodes", default=",".join(cars.NODES))
-    parser.add_argument("--engine", default="openvino")
+    parser.add_argument("--engine", default="openvino-bf16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--shared", default="", help="what else ran on the machine, for the record")

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.depth_engines import ENGINES
 from benchmarks.engine_times import report
+from ros_xai.engines.compile import ENGINE_NAMES
 from ros_xai.segmentation.segmenter import Segmenter
 
 
@@ -32,7 +32,7 @@ def run(rounds: int = 200, threads: int = 2) -> None:
     image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
     pixels = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
     inputs = {"image": pixels / np.float32(255)}
-    segmenters = {name: Segmenter.load(engine=name, threads=threads) for name in ENGINES}
+    segmenters = {name: Segmenter.load(engine=name, threads=threads) for name in ENGINE_NAMES}
     calls: dict[str, Callable[[], Any]] = {}
     for name, segment in segmenters.items():
         calls[f"{name}.network"] = partial(segment.engine, inputs)

@@ -45,7 +45,8 @@ ARGUMENTS = {
     **{
         f"{node}_engine": (
             "",
-            f"what runs the network of {node}: torch, onnxruntime, openvino; empty: as config says",
+            f"what runs the network of {node}: torch, onnxruntime, openvino, openvino-bf16; "
+            "empty: as config says",
             None,
         )
         for node in WITH_ENGINE

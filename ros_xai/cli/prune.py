@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,7 +21,7 @@ from ros_xai.engines.compile import EngineName, to_onnx
 from ros_xai.engines.int8 import quantize_int8
 from ros_xai.segmentation.bundle import BundleError
 
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+ENGINES: tuple[EngineName, ...] = ("torch", "onnxruntime", "openvino")
 ROUNDS = 15
 CALIBRATED = 12  # images, at most
 

@@ -57,8 +57,9 @@ def resize_sparse(
     sparse_depth: NDArray[np.float32], height: int, width: int
 ) -> NDArray[np.float32]:
     """The returns moved to the pixels of a smaller image [height, width]; the nearest wins."""
-    rows, columns = np.nonzero(sparse_depth > 0)
-    depth = sparse_depth[rows, columns]
+    hit = np.flatnonzero(sparse_depth > 0)
+    rows, columns = np.divmod(hit, sparse_depth.shape[1])
+    depth = sparse_depth.reshape(-1)[hit]
     order = np.argsort(-depth, kind="stable")
     resized = np.zeros((height, width), dtype=np.float32)
     v = (rows * height + height // 2) // sparse_depth.shape[0]

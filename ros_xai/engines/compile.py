@@ -16,7 +16,7 @@ from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
 from ros_xai.engines.openvino_engine import OpenVinoEngine
 from ros_xai.engines.torch_engine import TorchEngine
 
-EngineName = Literal["torch", "onnxruntime", "openvino"]
+EngineName = Literal["torch", "onnxruntime", "openvino", "openvino-bf16"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 # Any size the network can work at; an exported graph keeps height and width open.
@@ -56,7 +56,9 @@ def compile_network(
         return OnnxRuntimeEngine(to_onnx(module, signature), threads)
     if engine == "openvino":
         return OpenVinoEngine(to_onnx(module, signature), threads)
-    raise ValueError(f"expected engine torch, onnxruntime or openvino; got {engine!r}")
+    if engine == "openvino-bf16":
+        return OpenVinoEngine(to_onnx(module, signature), threads, "bf16")
+    raise ValueError(f"expected engine {', '.join(ENGINE_NAMES)}; got {engine!r}")
 
 
 def to_onnx(module: nn.Module, signature: Signature) -> bytes:

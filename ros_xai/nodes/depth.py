@@ -145,12 +145,19 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         self._advance()
 
     def _on_points(self, arrival: Arrival) -> None:
-        structured = pointclouds.to_structured(arrival.message)
-        xyz, finite = pointclouds.xyz(structured)
+        structured = pointclouds.to_structured(arrival.message).reshape(-1)
         ring = pointclouds.ring(structured)
-        if not finite.any():
-            why = "not_finite" if len(xyz) else "empty"
-            self.pipeline.drop("points", why, f"none of {len(xyz)} points has finite coordinates")
+        if not len(structured):
+            self.pipeline.drop("points", "empty", "expected points; got a cloud without any")
+            return
+        # First, for a scanner has many more beams than are used.
+        if ring is not None and self.config.rings:
+            chosen = keep_rings(ring, self.config.rings)
+            structured, ring = structured[chosen], ring[chosen]
+        xyz, finite = pointclouds.xyz(structured)
+        if len(xyz) and not finite.any():
+            text = f"none of {len(xyz)} points has finite coordinates"
+            self.pipeline.drop("points", "not_finite", text)
             return
         if not finite.all():
             self.monitor.note("points.not_finite", int((~finite).sum()))
@@ -212,10 +219,10 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
                 (self._depth, images.to_message(depth, "32FC1", frame.header)),
                 (self._depth_camera, camera_info.to_message(camera, frame.header)),
             ]
-            if config.publish_points:
+            if config.publish_points and self.heard(self._points):
                 points = _coloured_points(depth, rgb, camera, config.points_stride, frame.header)
                 outputs.append((self._points, points))
-            if config.publish_sparse:
+            if config.publish_sparse and self.heard(self._sparse):
                 beams = np.where(sparse > 0, sparse, np.float32(np.nan))
                 outputs.append((self._sparse, images.to_message(beams, "32FC1", frame.header)))
         with stages("publish"):

@@ -22,8 +22,8 @@ class DepthConfig(NodeConfig):
     )
     engine: str = parameter(
         "torch",
-        "what runs the network: torch, onnxruntime, openvino, or the folder of a bundle by "
-        "ros_xai prune, which holds its own network",
+        "what runs the network: torch, onnxruntime, openvino, openvino-bf16 (two digits, faster), "
+        "or the folder of a bundle by ros_xai prune, which holds its own network",
         reload=True,
     )
     threads: int = parameter(

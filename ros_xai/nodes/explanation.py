@@ -40,7 +40,7 @@ _CURVE_STEPS = 15
 
 @dataclass(frozen=True)
 class ExplanationInputs:
-    """An image [H,W,3] and, for depth, the returns [H,W] (m, 0 = none) and K [3,3]."""
+    """An image [H,W,3] and, for depth, the returns [H,W] (m, NaN = none) and K [3,3]."""
 
     rgb: NDArray[np.uint8]
     sparse: NDArray[np.float32] | None = None
@@ -114,7 +114,7 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, ExplanationInputs]):
         if rgb is None or intrinsics is None:
             missing = "the image of its stamp" if rgb is None else "depth/camera_info"
             raise MessageError("unpaired", f"depth/sparse without {missing}")
-        sparse = np.nan_to_num(images.to_array(arrival.message).astype(np.float32))
+        sparse = images.to_array(arrival.message)
         if sparse.shape != rgb.shape[:2]:
             raise MessageError(
                 "bad_size", f"image {rgb.shape[:2]} and depth/sparse {sparse.shape} differ"
@@ -213,8 +213,10 @@ def _asker(config: ExplanationConfig) -> Ask:
     makers = {"image": explained.depth_by_image, "lidar": explained.depth_by_lidar}
 
     def ask_depth(inputs: ExplanationInputs, config: ExplanationConfig) -> Question:
+        assert inputs.sparse is not None
+        returns = np.nan_to_num(inputs.sparse.astype(np.float32))
         box = makers[config.by](
-            estimator, inputs.rgb, inputs.sparse, inputs.intrinsics, config.batch_size
+            estimator, inputs.rgb, returns, inputs.intrinsics, config.batch_size
         )
         return explained.about_depth(box, _region(inputs, config))
 

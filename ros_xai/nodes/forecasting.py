@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from nav_msgs.msg import OccupancyGrid
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2
@@ -60,6 +61,8 @@ class ForecastingNode(PerceptionNode[ForecastingConfig, Job]):
     def load(self, config: ForecastingConfig) -> dict[str, str]:
         """Loads network and map file, makes the outputs."""
         self._lock = threading.Lock()  # of the map
+        if config.threads:
+            torch.set_num_threads(config.threads)
         weights = Path(config.weights) if config.weights else SHIPPED
         self._forecaster: Forecaster | None = Forecaster.load(weights)
         package, kind, self._read = INPUTS[config.input_type]
@@ -180,7 +183,7 @@ class ForecastingNode(PerceptionNode[ForecastingConfig, Job]):
                 (self._shares, forecasts.attribution(forecast, number)),
             ]
             outputs = [(p, pointclouds.to_message(cloud, frame.header)) for p, cloud in clouds]
-            if config.publish_markers:
+            if config.publish_markers and self.heard(self._markers):
                 shown = forecasts.markers(
                     forecast, present, number, frame.header, config.marker_modes
                 )

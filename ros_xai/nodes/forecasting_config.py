@@ -15,6 +15,9 @@ class ForecastingConfig(NodeConfig):
     weights: str = parameter(
         "", "a .safetensors file of a forecaster; empty: the shipped network", reload=True
     )
+    threads: int = parameter(
+        0, "threads of torch, in the whole process; 0: its choice", bounds=(0, 256), reload=True
+    )
     input_type: Literal["markers", "detections", "tracked_objects"] = parameter(
         "markers",
         "type of `tracks`: visualization_msgs/MarkerArray, vision_msgs/Detection3DArray or "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from ros_xai.core.config import ConfigError
 
 _LAST_CALLBACKS_S = 0.1  # many times what the callback of an input takes
+_LOOK_S = 1.0  # at the nodes' states
 _COPIES_S = 1.0  # a terminal, a container and launch may each pass on one Ctrl-C
 
 
@@ -50,7 +52,12 @@ def run_all(make: Callable[[], Sequence[Node]], args: list[str] | None = None) -
         executor.add_node(node)
     spinner = _Spinner(executor, stop)
     spinner.start()
-    stop.wait()
+    settled: list[object] = []
+    while not stop.wait(_LOOK_S):
+        states = [getattr(node, "state", None) for node in nodes]
+        if states != settled:
+            _settle_heap()
+            settled = states
     for node in nodes:
         executor.remove_node(node)
     # shutdown takes the executor's guard from under callbacks that still run, which then complain.
@@ -60,6 +67,17 @@ def run_all(make: Callable[[], Sequence[Node]], args: list[str] | None = None) -
         node.destroy_node()
     rclpy.shutdown()
     return 1 if spinner.failed else 0
+
+
+def _settle_heap() -> None:
+    """Tells the garbage collector that what is loaded stays.
+
+    To walk the objects of the libraries takes it about 0.1 s, in which no thread of the process
+    runs: each time, the frames of all nodes would be late.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 class _Spinner(threading.Thread):

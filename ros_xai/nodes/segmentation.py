@@ -108,7 +108,7 @@ class SegmentationNode(PerceptionNode[SegmentationConfig, NDArray[np.uint8]]):
                 (self._labels, images.to_message(labels, "mono8", frame.header)),
                 (self._confidence, images.to_message(confidence, "32FC1", frame.header)),
             ]
-            if config.publish_overlay:
+            if config.publish_overlay and self.heard(self._overlay):
                 classes = current.segmenter.classes
                 tinted = overlay(frame.payload, labels, classes, config.overlay_opacity)
                 outputs.append((self._overlay, images.to_message(tinted, "rgb8", frame.header)))

@@ -162,6 +162,11 @@ class PerceptionNode(LifecycleNode, Generic[C, P]):
             publisher.publish(message)
             self.monitor.message_out(publisher.topic_name)
 
+    @staticmethod
+    def heard(publisher: LifecyclePublisher[Any]) -> bool:
+        """Whether anybody listens: what is made for people only costs nothing while nobody does."""
+        return bool(publisher.get_subscription_count())
+
     # What replay, the manager of a process and tests watch
 
     @property
