@@ -39,6 +39,7 @@ from ros_xai.data import argoverse2
 from ros_xai.forecasting import evaluation
 from ros_xai.forecasting.evaluation import Scores
 from ros_xai.forecasting.features import ContextConfig
+from ros_xai.forecasting.forecaster import Forecaster
 from ros_xai.forecasting.raster import rasterize
 from ros_xai.forecasting.windows import Windows, concatenate, windows
 from ros_xai.training.forecasting import TrainingConfig, new_network, train
@@ -178,11 +179,13 @@ def main(argv: list[str]) -> None:
     keys = [{"arm": a, "seed": seed, "quick": quick} for seed in range(seeds) for a in ARMS]
     runs = side_by_side(finished, keys, run, arguments.jobs)
     physics = {log: physics_scores([log_windows()[log][1]]) for log in LOGS}
+    shipped = Forecaster.load().network  # has seen no log
     figures: dict[str, Any] = {}
     for log in LOGS:
         figures[log] = {
             "physics": {name: evaluation.summary(each) for name, each in physics[log].items()},
             "best physics": best_physics(physics[log]),
+            "shipped": evaluation.summary(scores_of(shipped, [log_windows()[log][1]])[0]),
             "forecasts": len(next(iter(physics[log].values())).fde),
             **{a: over_seeds([r for r in runs if r["arm"] == a], log) for a in ARMS},
             "FDE": differences(physics, (log,), seeds, quick),

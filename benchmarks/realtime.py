@@ -1,6 +1,7 @@
 """All nodes on the KITTI clip in real time: answers, latencies, CPU and memory, breaking rate.
 
     ros_xai bench realtime            # about 7 minutes
+    ros_xai bench realtime --nodes depth --no-sweep    # at 10 Hz only, to realtime_depth.json
     ros_xai bench realtime --short    # a try of half a minute; writes nothing
 
 The car (publisher and listener) is a process of its own on the same cores. Latency is from the
@@ -12,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +62,41 @@ def broken(figures: dict[str, Any]) -> bool:
     )
 
 
+def faster(
+    car: cars.Car,
+    perception: onboard.Perception,
+    nodes: list[str],
+    seconds: float,
+    rates: Sequence[float],
+) -> dict[str, Any]:
+    """Drives at rising rates, and the first of them that is too fast."""
+    sweep: list[dict[str, Any]] = []
+    for rate in rates:
+        sweep.append(measure(car, perception, nodes, seconds, rate))
+        print(json.dumps(sweep[-1]), flush=True)
+        if broken(sweep[-1]):
+            return {"faster": sweep, "breaks_at_hz": rate}
+    return {"faster": sweep, "breaks_at_hz": None}
+
+
 def main() -> None:
-    """Measures and writes docs/results/realtime.json."""
+    """Measures and writes docs/results/realtime.json, of some nodes realtime_NODES.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="a try; writes nothing")
     parser.add_argument("--nodes", default=",".join(cars.NODES))
+    parser.add_argument(
+        "--sweep",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also faster than 10 Hz, and a process for each node",
+    )
     parser.add_argument("--engine", default="openvino-bf16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--shared", default="", help="what else ran on the machine, for the record")
     given = parser.parse_args()
     nodes = given.nodes.split(",")
+    subset = nodes if set(nodes) != set(cars.NODES) else []
     seconds = 8.0 if given.short else given.seconds
     onboard.isolate()
     frames, T = cars.kitti_frames(onboard.data_folder())
@@ -85,25 +112,22 @@ def main() -> None:
                     name: int(shared[f"decoding.{name}"]) for name in ("made", "saved")
                 }
                 print(json.dumps(figures["one_process"]), flush=True)
-                sweep = []
-                for rate in RATES[1:3] if given.short else RATES[1:]:
-                    sweep.append(measure(car, perception, nodes, min(seconds, 15.0), rate))
-                    print(json.dumps(sweep[-1]), flush=True)
-                    if broken(sweep[-1]):
-                        break
-                figures["faster"] = sweep
-                figures["breaks_at_hz"] = sweep[-1]["rate_hz"] if broken(sweep[-1]) else None
-            with onboard.running(car, parameters, nodes, True, Path(scratch)) as perception:
-                figures["process_each"] = measure(car, perception, nodes, min(seconds, 30.0), 10)
-                print(json.dumps(figures["process_each"]), flush=True)
+                if given.sweep:
+                    rates = RATES[1:3] if given.short else RATES[1:]
+                    figures |= faster(car, perception, nodes, min(seconds, 15.0), rates)
+            if given.sweep:
+                with onboard.running(car, parameters, nodes, True, Path(scratch)) as perception:
+                    separate = measure(car, perception, nodes, min(seconds, 30.0), 10)
+                figures["process_each"] = separate
+                print(json.dumps(separate), flush=True)
         finally:
             car.close()
     figures["after"] = onboard.machine_load()
     print(json.dumps(figures, indent=1))
     if not given.short:
         results.write(
-            "realtime",
-            "ros_xai bench realtime",
+            "_".join(["realtime", *subset]),
+            " ".join(["ros_xai bench realtime", *sys.argv[1:]]),
             figures,
             image="1242 x 375, networks at 640 x 192",
             engine=given.engine,

@@ -24,7 +24,7 @@ def forecasting(
 ) -> None:
     """Simulate traffic and train the forecasting network on it; goes on where it was stopped.
 
-    The shipped weights were made with `--recordings 4 --steps 400`. Several processes:
+    The defaults are what made the shipped weights. Several processes:
     `torchrun --nproc-per-node 2 --no-python ros_xai train forecasting`
 
     \b

@@ -45,14 +45,14 @@ class ShippedConfig:
     tempi: time runs that much faster in half of the recordings each; the world drives 8 to 14 m/s.
     """
 
-    recordings: int = 14
+    recordings: int = 4
     seconds: float = 40.0
     windows_per_recording: int = 1500
     tempi: tuple[float, ...] = (1.0, 1.4)
     objective: str = "cab"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(steps=1500, weights=Weights(kl=10.0, divergence=2.0))
+        default_factory=lambda: TrainingConfig(steps=400, weights=Weights(kl=10.0, divergence=2.0))
     )
 
 
