@@ -40,6 +40,7 @@ from ros_xai.forecasting import evaluation
 from ros_xai.forecasting.evaluation import Scores
 from ros_xai.forecasting.features import ContextConfig
 from ros_xai.forecasting.forecaster import Forecaster
+from ros_xai.forecasting.objectives import Weights
 from ros_xai.forecasting.raster import rasterize
 from ros_xai.forecasting.windows import Windows, concatenate, windows
 from ros_xai.training.forecasting import TrainingConfig, new_network, train
@@ -53,10 +54,14 @@ ARMS = ("base", "cab")
 
 @dataclass(frozen=True)
 class Setting:
-    """The world's part, the recipe of the shipped weights; then fine-tuning on as many windows of
-    the world as of the logs."""
+    """The world's part, as much as the shipped weights have learned from; then fine-tuning on as
+    many windows of the world as of the logs."""
 
-    world: ShippedConfig = field(default_factory=ShippedConfig)
+    world: ShippedConfig = field(
+        default_factory=lambda: ShippedConfig(
+            training=TrainingConfig(steps=400, weights=Weights(kl=10.0, divergence=2.0))
+        )
+    )
     log_steps: int = 300
     log_rate: float = 1e-3
 

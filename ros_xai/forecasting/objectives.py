@@ -28,6 +28,7 @@ class Weights:
     free_bits: float = 0.07  # nats of that divergence that are free
     blind: float = 1.0  # lambda of eq. 5
     divergence: float = 5.0  # lambda_KL of eq. 5
+    every: float = 0.05  # share of the likelihood in which all modes count alike
     unfused: float = 0.1  # of RUBiZ's likelihood with the full branch's own latent
 
 
@@ -93,9 +94,13 @@ def _entropy(p: Tensor) -> Tensor:
 def cvae(branch: Branch, weights: Weights, likelihood_weight: Tensor | float = 1.0) -> Tensor:
     """Eq. 2 with Trajectron++'s mutual information; modes are weighed by q in the likelihood.
 
+    A mode far off has no part in the mixture's gradient: it would stay where it began, and the
+    prior, which the mutual information spreads, could still choose it. So `every` of the likelihood
+    is shared by all modes alike (Rupprecht et al., ICCV 2017, relax a choice of one in this way).
     `likelihood_weight` [B] weighs the samples' likelihoods.
     """
-    likelihood = mixture_log_likelihood(branch.posterior, branch.log_density)
+    mixture = mixture_log_likelihood(branch.posterior, branch.log_density)
+    likelihood = torch.lerp(mixture, branch.log_density.mean(dim=-1), weights.every)
     kl = categorical_kl(branch.posterior, branch.prior).mean().clamp(min=weights.free_bits)
     bound = -(likelihood_weight * likelihood).mean() + weights.kl * kl
     return bound - mutual_information(branch.prior)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -97,10 +98,22 @@ def test_the_bound_of_a_worked_example() -> None:
     prior, posterior = torch.zeros(1, 2), torch.log(torch.tensor([[0.75, 0.25]]))
     density = torch.log(torch.tensor([[0.2, 0.4]]))
     kl = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
-    loss = objectives.cvae(Branch(prior, posterior, density), Weights(kl=10, free_bits=0.07))
+    branch, weights = Branch(prior, posterior, density), Weights(kl=10, free_bits=0.07, every=0)
+    loss = objectives.cvae(branch, weights)
     assert loss.item() == pytest.approx(-math.log(0.25) + 10 * kl, rel=1e-5)
-    free = objectives.cvae(Branch(prior, posterior, density), Weights(kl=10, free_bits=1.0))
+    free = objectives.cvae(branch, replace(weights, free_bits=1.0))
     assert free.item() == pytest.approx(-math.log(0.25) + 10, rel=1e-5)
+    shared = objectives.cvae(branch, replace(weights, every=0.1))
+    everyone = 0.9 * math.log(0.25) + 0.1 * (math.log(0.2) + math.log(0.4)) / 2
+    assert shared.item() == pytest.approx(-everyone + 10 * kl, rel=1e-5)
+
+
+def test_a_mode_far_off_learns() -> None:
+    density = torch.tensor([[0.0, -200.0]], requires_grad=True)  # it has no part in the mixture
+    branch = Branch(torch.zeros(1, 2), torch.zeros(1, 2), density)
+    for every, moves in ((0.0, False), (0.05, True)):
+        (gradient,) = torch.autograd.grad(objectives.cvae(branch, Weights(every=every)), density)
+        assert (gradient[0, 1].item() < 0) == moves
 
 
 def test_cab_is_the_sum_of_its_terms() -> None:
