@@ -73,14 +73,14 @@ def layouts_of(arm: str, seed: int, train: np.ndarray, held_out: np.ndarray) -> 
     """One generator, asked for the palettes of held-out streets and for drawn ones."""
     changes = dict(ARMS[arm])
     matching = changes.pop("matching", 0.0)
-    network = replace(CONFIG.recipe.network, **changes)
-    recipe = replace(CONFIG.recipe, network=network, matching=matching, seed=seed)
+    shape = replace(CONFIG.recipe.network, **changes)
+    recipe = replace(CONFIG.recipe, network=shape, matching=matching, seed=seed)
     palettes = fit_palette(proportions_of(train, CLASSES), most=12, seed=seed)
-    generator = LayoutGenerator(
-        LayoutTrainer(recipe, train, palettes).train(), palettes, CAMVID.names
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        network = LayoutTrainer(recipe, train, palettes).train(Path(folder), show=False)
+    generator = LayoutGenerator(network, palettes, CAMVID.names)
     rng = np.random.default_rng(seed)
-    real = proportions_of(_at(held_out, network.size), CLASSES)
+    real = proportions_of(_at(held_out, shape.size), CLASSES)
     asked = real[rng.permutation(len(real))[: CONFIG.palettes]]
     achieved = proportions_of(generator.generate(asked, seed), CLASSES)
     drawn = palettes.sample(CONFIG.palettes, rng)

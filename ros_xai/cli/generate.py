@@ -151,10 +151,19 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
     """Train a network that ships: layout, image, or decisions ("may move on" and its oracle),
-    refine (goes on with image in --out, told by the decisions there)."""
-    from ros_xai.training.generation_ship import SHIPPED
+    refine (goes on with image in --out, told by the decisions there). Goes on where it was stopped.
 
-    typer.echo(f"{SHIPPED[name](out, seed, steps, typer.echo)} written")
+    \b
+    Several processes:
+      torchrun --nproc-per-node 2 --no-python ros_xai generate train layout
+    """
+    from ros_xai.training.distributed import process_group
+    from ros_xai.training.generation_ship import SHIPPED, write
+
+    with process_group() as process:
+        trained = SHIPPED[name](out, seed, steps, process)
+        if process.is_first:
+            typer.echo(f"{write(trained)} written")
 
 
 def bank_of(painter: ImageGenerator, folder: Path) -> StyleBank:

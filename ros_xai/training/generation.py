@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,9 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ros_xai.generation.image_network import ImageConfig, ImageNetwork, PatchCritic
+from ros_xai.training.distributed import Process
 from ros_xai.training.layout import one_hot
-from ros_xai.training.loop import LoopConfig, learning_rate
+from ros_xai.training.loop import ALONE, LoopConfig, Metrics, descend, generator, turns
 from ros_xai.training.segmentation import Augmentation, Labelled, augment, to_tensor
+
+CLIP_NORM = 5.0
 
 
 @dataclass(frozen=True)
@@ -93,39 +97,37 @@ class ImageTrainer:
         data: Labelled,
         network: ImageNetwork | None = None,
         judge: Callable[[Tensor], Tensor] | None = None,
+        process: Process = ALONE,
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.data, self.judge = recipe, data, judge
+        self.recipe, self.data, self.judge, self.process = recipe, data, judge, process
         self.network = network or ImageNetwork(recipe.network)
         self.critic = PatchCritic(recipe.network.classes)
-        self.for_network = torch.optim.Adam(self.network.parameters(), recipe.rate, (0.5, 0.99))
-        self.for_critic = torch.optim.Adam(self.critic.parameters(), recipe.rate, (0.5, 0.99))
+        self.both = nn.ModuleList([self.network, self.critic]).to(process.device)
+        self.optimizer = torch.optim.Adam(self.both.parameters(), recipe.rate, (0.5, 0.99))
         self.loop = LoopConfig(
             recipe.steps, recipe.seed, recipe.rate, final_rate=0.05, warm_up=min(50, recipe.steps)
         )
 
-    def train(self, log: Callable[[dict[str, float]], None] = lambda line: None) -> ImageNetwork:
-        """All steps; returns the network in evaluation mode."""
+    def train(self, folder: Path, show: bool = True) -> ImageNetwork:
+        """All steps, on from the checkpoint in `folder`; returns the network in evaluation mode."""
         self.network.train()
-        for step in range(self.recipe.steps):
-            losses = self.step(step)
-            if step % 50 == 49:
-                log({"step": step + 1, **losses})
-        return self.network.eval()
+        turns(self.step, self.both, self.optimizer, self.loop, folder, self.process, show=show)
+        return self.network.cpu().eval()
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Images in [-1, 1] and one-hot layouts, zoomed and mirrored at random."""
         chosen = self.data.take(rng.integers(len(self.data.images), size=self.recipe.batch))
         chosen = augment(chosen, rng, Augmentation(zoom=0.85, jitter=0.08))
-        return to_tensor(chosen.images) * 2 - 1, one_hot(chosen.labels, self.recipe.network.classes)
+        device, classes = self.process.device, self.recipe.network.classes
+        return to_tensor(chosen.images).to(device) * 2 - 1, one_hot(chosen.labels, classes).to(
+            device
+        )
 
-    def step(self, number: int) -> dict[str, float]:
+    def step(self, number: int) -> Metrics:
         """One step of the network and, in the last part, one of the critic."""
         recipe = self.recipe
-        for optimizer in (self.for_network, self.for_critic):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(self.loop, number)
-        image, layout = self.batch(np.random.default_rng([recipe.seed, number]))
+        image, layout = self.batch(generator(recipe.seed, number))
         fake = self.network.reconstruct(image, layout)
         error = (fake - image).abs().mean(dim=1, keepdim=True)
         if recipe.focused:
@@ -145,19 +147,10 @@ class ImageTrainer:
             matched, _ = self.critic(image, layout)
             losses["adversarial"] = -recipe.adversarial * scores.mean()
             losses["features"] = recipe.features * feature_matching(features, matched)
-        total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            raise FloatingPointError(f"the loss is not finite at step {number}")
-        _descend(self.for_network, self.network, total)
+        losses["loss"] = torch.stack(list(losses.values())).sum()
+        descend(self.optimizer, self.network, losses["loss"], CLIP_NORM, self.process)
         if number >= recipe.critic_from:
             _, judged = self.critic(fake.detach(), layout)
             _, real = self.critic(image, layout)
-            _descend(self.for_critic, self.critic, hinge(real, judged))
+            descend(self.optimizer, self.critic, hinge(real, judged), CLIP_NORM, self.process)
         return {name: value.item() for name, value in losses.items()}
-
-
-def _descend(optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(module.parameters(), 5.0)
-    optimizer.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +93,3 @@ def world_layouts(held_out: bool, config: DatasetConfig = LAYOUTS) -> NDArray[np
 def joined(parts: Sequence[Labelled]) -> Labelled:
     """One data set of several."""
     return Labelled(*(np.concatenate(column) for column in zip(*parts)))
-
-
-def printed(show: Callable[[str], None]) -> Callable[[dict[str, float]], None]:
-    """A log that prints its lines."""
-    return lambda line: show(" ".join(f"{k} {v:.4g}" for k, v in line.items()))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ros_xai.explanation.steex_decision import DecisionConfig, DecisionNetwork
 from ros_xai.generation.scenes import CAUSES
+from ros_xai.training.distributed import Process
 from ros_xai.training.generation_data import Scenes
-from ros_xai.training.loop import LoopConfig, learning_rate
+from ros_xai.training.loop import ALONE, Batch, LoopConfig, fit
 from ros_xai.training.segmentation import Augmentation, Labelled, augment, to_tensor
 
 
@@ -30,50 +31,72 @@ class DecisionRecipe:
     seed: int = 0
 
 
+class DecisionLearner(nn.Module):
+    """Binary cross-entropy on `may_move` and on both reasons not to."""
+
+    def __init__(self, config: DecisionConfig) -> None:
+        super().__init__()
+        self.network = DecisionNetwork(config)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of images in [-1, 1], their labels, and which reasons hold [B, 2]."""
+        network, truth = self.network, batch["reasons"]
+        places = network.places(batch["image"])
+        reasons = network.strongest(places)
+        on_class = network.strongest(_on_class(places, batch["label"]))
+        may_move, logits = 1 - truth.amax(dim=1), -reasons.logsumexp(dim=1)
+        losses = {
+            "on_class": F.binary_cross_entropy_with_logits(on_class, truth),
+            "reasons": F.binary_cross_entropy_with_logits(reasons, truth),
+            "may_move": F.binary_cross_entropy_with_logits(logits, may_move),
+        }
+        right = ((logits > 0) == (may_move > 0.5)).float().mean()
+        return {"loss": torch.stack(list(losses.values())).sum(), **losses, "accuracy": right}
+
+
 def train_decision(
     recipe: DecisionRecipe,
     scenes: Scenes,
-    log: Callable[[dict[str, float]], None] = lambda line: None,
+    folder: Path,
+    process: Process = ALONE,
+    show: bool = True,
 ) -> DecisionNetwork:
-    """Binary cross-entropy on `may_move` and on both reasons not to; a batch holds as many moments
-    with a red light, with braking cars and with neither."""
+    """The trained network, on from the checkpoint in `folder`; a batch holds as many moments with a
+    red light, with braking cars and with neither."""
     torch.manual_seed(recipe.seed)
-    network = DecisionNetwork(recipe.network).train()
-    optimizer = torch.optim.Adam(network.parameters(), recipe.rate, weight_decay=1e-4)
-    loop = LoopConfig(recipe.steps, recipe.seed, recipe.rate, final_rate=0.02, warm_up=20)
+    learner = DecisionLearner(recipe.network)
     truths = np.stack([scenes.red, scenes.brake], axis=1)
     groups = [np.flatnonzero(kind) for kind in (scenes.red, scenes.brake, scenes.may_move)]
-    for step in range(recipe.steps):
-        rng = np.random.default_rng([recipe.seed, step])
-        third = -(-recipe.batch // 3)
+    third = -(-recipe.batch // 3)
+
+    def make_batch(rng: np.random.Generator) -> Batch:
         index = np.concatenate([rng.choice(group, third) for group in groups if len(group)])
         pairs: Labelled = augment(scenes.pairs.take(index), rng, recipe.augmentation)
-        truth = torch.from_numpy(truths[index]).float()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(loop, step)
-        places = network.places(to_tensor(pairs.images) * 2 - 1)
-        reasons, on_class = (network.strongest(p) for p in (places, _on_class(places, pairs)))
-        may_move, logits = 1 - truth.amax(dim=1), -reasons.logsumexp(dim=1)
-        loss = F.binary_cross_entropy_with_logits(on_class, truth)
-        loss = loss + F.binary_cross_entropy_with_logits(reasons, truth)
-        loss = loss + F.binary_cross_entropy_with_logits(logits, may_move)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        if step % 50 == 49:
-            right = ((logits > 0) == (may_move > 0.5)).float().mean()
-            log({"step": step + 1, "loss": loss.item(), "batch_accuracy": right.item()})
-    return network.eval().requires_grad_(False)
+        return {
+            "image": to_tensor(pairs.images) * 2 - 1,
+            "label": torch.from_numpy(np.ascontiguousarray(pairs.labels)),
+            "reasons": torch.from_numpy(truths[index]).float(),
+        }
+
+    loop = LoopConfig(
+        recipe.steps,
+        recipe.seed,
+        recipe.rate,
+        final_rate=0.02,
+        warm_up=20,
+        weight_decay=1e-4,
+        clip_norm=5.0,
+    )
+    fit(learner, make_batch, loop, folder, process, show=show)
+    return learner.network.cpu().eval().requires_grad_(False)
 
 
-def _on_class(places: Tensor, pairs: Labelled) -> Tensor:
+def _on_class(places: Tensor, labels: Tensor) -> Tensor:
     """Evidence [B, 2, h, w] for a red light on signs only, for brake lamps on cars only.
 
     In training this says where to look, which a few hundred images would not; the network itself
     sees no labels.
     """
-    labels = torch.from_numpy(np.ascontiguousarray(pairs.labels))
     here = torch.stack([labels == index for index in CAUSES], dim=1).float()
     return places.masked_fill(F.adaptive_max_pool2d(here, places.shape[2:]) == 0, -8.0)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,38 +27,56 @@ from ros_xai.generation.layouts import LayoutGenerator
 from ros_xai.generation.palette import fit_palette, proportions_of
 from ros_xai.generation.scenes import CAUSES
 from ros_xai.training.checkpoint import write_atomic
+from ros_xai.training.distributed import Process
 from ros_xai.training.generation import ImageRecipe, ImageTrainer
 from ros_xai.training.generation_data import (
     joined,
     load_scenes,
-    printed,
     streets,
     world_layouts,
 )
 from ros_xai.training.generation_decisions import DecisionRecipe, accuracy, train_decision
 from ros_xai.training.layout import LayoutRecipe, LayoutTrainer, one_hot
+from ros_xai.training.loop import ALONE
 from ros_xai.training.segmentation import Labelled, to_tensor
 
 CLASSES = CAMVID.names
 BANK = 64  # images whose styles ship
 
 
-def save(path: Path, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
+class Trained(NamedTuple):
+    """What is to be written: the card goes beside the tensors."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    card: dict[str, Any]
+
+
+def write(trained: Trained) -> Path:
     """NAME.safetensors and NAME.json beside it."""
+    path = trained.path
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, part)
+    save_file({k: v.detach().contiguous().clone() for k, v in trained.tensors.items()}, part)
     part.replace(path)
-    write_atomic(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+    write_atomic(path.with_suffix(".json"), (json.dumps(trained.card, indent=1) + "\n").encode())
+    return path
 
 
-def layout(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Path:
+def _run(out: Path, name: str, seed: int) -> Path:
+    """Folder of a training's checkpoints and log."""
+    return out / "runs" / f"{name}-{seed}"
+
+
+def layout(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trained:
     """Layout generator on rendered streets; `steps` scales the recipe's."""
-    labels, held_out = world_layouts(False), world_layouts(True)
+    with process.in_turn():
+        labels, held_out = world_layouts(False), world_layouts(True)
     recipe = LayoutRecipe(seed=seed)
     recipe = replace(recipe, steps=tuple(max(1, round(n * steps)) for n in recipe.steps))
     begun = time.process_time()
     palettes = fit_palette(proportions_of(labels, len(CLASSES)), seed=seed)
-    network = LayoutTrainer(recipe, labels, palettes).train(printed(show))
+    network = LayoutTrainer(recipe, labels, palettes, process).train(_run(out, "layout", seed))
     generator = LayoutGenerator(network, palettes, CLASSES)
     asked = proportions_of(held_out, len(CLASSES))
     achieved = proportions_of(generator.generate(asked, seed), len(CLASSES))
@@ -79,14 +96,15 @@ def layout(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> P
     )
 
 
-def image(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Path:
+def image(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trained:
     """Image generator on rendered moments and streets; `steps` scales the recipe's."""
     recipe = ImageRecipe(seed=seed)
     recipe = replace(recipe, steps=max(1, round(recipe.steps * steps)))
-    data = joined([load_scenes(False).pairs, streets(recipe.network.size)])
-    held_out = load_scenes(True).pairs
+    with process.in_turn():
+        data = joined([load_scenes(False).pairs, streets(recipe.network.size)])
+        held_out = load_scenes(True).pairs
     begun = time.process_time()
-    network = ImageTrainer(recipe, data).train(printed(show))
+    network = ImageTrainer(recipe, data, process=process).train(_run(out, "image", seed))
     generator = ImageGenerator(network, style_bank(network, data, seed), CLASSES)
     return _finish(
         out / "image.safetensors",
@@ -101,10 +119,11 @@ def image(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Pa
     )
 
 
-def refine(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Path:
+def refine(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trained:
     """Goes on from the image generator in `out`: signs and cars weigh more, and the decision
     network in `out` must see in a reconstruction what it saw in the image."""
-    data, held_out = load_scenes(False).pairs, load_scenes(True).pairs
+    with process.in_turn():
+        data, held_out = load_scenes(False).pairs, load_scenes(True).pairs
     path = out / "image.safetensors"
     card = json.loads(path.with_suffix(".json").read_text())
     network = ImageGenerator.load(path).network.requires_grad_(True)
@@ -120,7 +139,8 @@ def refine(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> P
     )
     recipe = replace(recipe, steps=max(1, round(600 * steps)))
     begun = time.process_time()
-    trained = ImageTrainer(recipe, data, network, decision.evidence).train(printed(show))
+    trainer = ImageTrainer(recipe, data, network, decision.to(process.device).evidence, process)
+    trained = trainer.train(_run(out, "refine", seed))
     both = joined([data, streets(network.config.size)])
     generator = ImageGenerator(trained, style_bank(trained, both, seed), CLASSES)
     before = {k: card[k] for k in ("data", "command", "metrics", "training", "cpu_minutes")}
@@ -138,14 +158,16 @@ def refine(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> P
     )
 
 
-def decisions(out: Path, seed: int, steps: float, show: Callable[[str], None]) -> Path:
+def decisions(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trained:
     """Decision network and oracle on rendered moments; `steps` scales the recipe's."""
-    train, held_out = load_scenes(False), load_scenes(True)
+    with process.in_turn():
+        train, held_out = load_scenes(False), load_scenes(True)
     recipe = DecisionRecipe(seed=seed)
     recipe = replace(recipe, steps=max(1, round(recipe.steps * steps)))
     begun = time.process_time()
-    decision = train_decision(recipe, train, printed(show))
-    oracle = train_decision(replace(recipe, network=ORACLE, seed=seed + 1), train, printed(show))
+    decision = train_decision(recipe, train, _run(out, "decision", seed), process)
+    independent = replace(recipe, network=ORACLE, seed=seed + 1)
+    oracle = train_decision(independent, train, _run(out, "oracle", seed), process)
     return _finish(
         out / "may_move.safetensors",
         decision_tensors(decision, oracle),
@@ -186,11 +208,11 @@ def reconstruction(network: ImageNetwork, data: Labelled) -> float:
     return round(float(np.concatenate(errors).mean()), 2)
 
 
-def _finish(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], **more: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _finish(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], **more: Any) -> Trained:
     parameters = sum(v.numel() for v in tensors.values())
-    save(path, tensors, {**card, "licence": "Apache-2.0", "parameters": parameters, **more})
-    return path
+    return Trained(
+        path, tensors, {**card, "licence": "Apache-2.0", "parameters": parameters, **more}
+    )
 
 
 SHIPPED = {"layout": layout, "image": image, "decisions": decisions, "refine": refine}

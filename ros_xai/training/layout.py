@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,10 @@ from torch import Tensor, nn
 from ros_xai.generation.layout_network import Critic, LayoutConfig, LayoutNetwork, Scale
 from ros_xai.generation.palette import PaletteModel, filled
 from ros_xai.generation.semantic_palette import entropy, recovery, spread
+from ros_xai.training.distributed import Process
+from ros_xai.training.loop import ALONE, LoopConfig, Metrics, descend, generator, turns
+
+CLIP_NORM = 20.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class LayoutRecipe:
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """E (||grad D(x)||_2 - 1)^2 between real and fake (Gulrajani et al., NeurIPS 2017, eq. 3)."""
-    mix = torch.rand(len(real), 1, 1, 1)
+    mix = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
@@ -70,40 +75,41 @@ class LayoutTrainer:
     recipe: LayoutRecipe
     labels: NDArray[np.uint8]
     palettes: PaletteModel
+    process: Process = ALONE
 
     def __post_init__(self) -> None:
-        torch.manual_seed(self.recipe.seed)
-        self.network = LayoutNetwork(self.recipe.network)
-        self.critic = Critic(self.recipe.network)
+        recipe = self.recipe
+        torch.manual_seed(recipe.seed)
+        self.network = LayoutNetwork(recipe.network)
+        self.critic = Critic(recipe.network)
         # moving average of the generator: what is used afterwards
         self.averaged = torch.optim.swa_utils.AveragedModel(
             self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
         )
-        rate, betas = self.recipe.rate, (0.0, 0.99)
-        self.for_network = torch.optim.Adam(self.network.parameters(), rate, betas)
-        self.for_critic = torch.optim.Adam(self.critic.parameters(), rate, betas)
+        self.all = nn.ModuleList([self.network, self.critic, self.averaged])
+        self.all.to(self.process.device)
+        both = [*self.network.parameters(), *self.critic.parameters()]
+        self.optimizer = torch.optim.Adam(both, recipe.rate, (0.0, 0.99))
+        self.loop = LoopConfig(sum(recipe.steps), recipe.seed, recipe.rate, final_rate=1.0)
 
-    def train(self, log: Callable[[dict[str, float]], None] = lambda line: None) -> LayoutNetwork:
-        """All scales, one after the other; returns the averaged generator."""
-        done = 0
-        for i, steps in enumerate(self.recipe.steps):
-            for step in range(steps):
-                losses = self.step(done, scales=i + 2)
-                done += 1
-                if step % 50 == 49:
-                    log({"scale": i + 2, "step": done, **losses})
-        return self.averaged.module.eval()
+    def train(self, folder: Path, show: bool = True) -> LayoutNetwork:
+        """All scales, one after the other, on from the checkpoint in `folder`; returns the averaged
+        generator."""
+        turns(self.step, self.all, self.optimizer, self.loop, folder, self.process, show=show)
+        return self.averaged.module.cpu().eval()
 
-    def step(self, number: int, scales: int) -> dict[str, float]:
-        """One step of the critic and one of the generator at the first `scales` sizes."""
+    def step(self, number: int) -> Metrics:
+        """One step of the critic and one of the generator, up to the size whose turn it is."""
+        scales = 2 + int(np.searchsorted(np.cumsum(self.recipe.steps), number, side="right"))
         recipe = self.recipe
-        rng = np.random.default_rng([recipe.seed, number])
+        rng = generator(recipe.seed, number)
+        torch.manual_seed(int(rng.integers(2**62)))
         real, palette = self._batch(rng)
         size = (4 * 2 ** (scales - 1), 8 * 2 ** (scales - 1))
         source, region, asked = self._asked(real, palette, rng)
         own = real.mean(dim=(2, 3))
         seen = F.adaptive_avg_pool2d(real, size)
-        z = torch.randn(len(real), recipe.network.latent)
+        z = torch.randn(len(real), recipe.network.latent, device=real.device)
         results = self.network(z, asked, source, region, scales)
         fake = results[-1].probabilities
 
@@ -113,17 +119,18 @@ class LayoutTrainer:
             weight = recipe.gradient_penalty * recipe.penalty_every
             penalty = gradient_penalty(lambda x: self.critic(x, asked), seen, fake)
             loss = loss + weight * penalty
-        _descend(self.for_critic, loss)
+        descend(self.optimizer, self.critic, loss, CLIP_NORM, self.process)
 
-        for parameter in self.critic.parameters():
-            parameter.requires_grad_(False)
         judged = -self.critic(fake, asked).mean()
         supervised = self._supervision(results, asked)
-        _descend(self.for_network, judged + supervised)
-        for parameter in self.critic.parameters():
-            parameter.requires_grad_(True)
+        loss = judged + supervised
+        descend(self.optimizer, self.network, loss, CLIP_NORM, self.process)
         self.averaged.update_parameters(self.network)
-        return {"distance": critic.item(), "supervision": supervised.item()}
+        return {
+            "loss": loss.item(),
+            "distance": critic.item(),
+            "supervision": supervised.item(),
+        }
 
     def _batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Real layouts at full size, mirrored at even odds, and as many drawn palettes."""
@@ -133,17 +140,17 @@ class LayoutTrainer:
         chosen = np.where(mirrored[:, None, None], chosen[:, :, ::-1], chosen)
         real = F.adaptive_avg_pool2d(one_hot(chosen, config.classes), config.size)
         palette = torch.from_numpy(self.palettes.sample(len(chosen), rng)).float()
-        return real, palette
+        return real.to(self.process.device), palette.to(self.process.device)
 
     def _asked(
         self, real: Tensor, palette: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Source, region and palette: of some samples a box is cut out, and its own palette asked
         for again."""
-        region = torch.ones(len(real), 1, *real.shape[2:])
-        edited = torch.from_numpy(rng.random(len(real)) < self.recipe.edits)
+        region = torch.ones(len(real), 1, *real.shape[2:], device=real.device)
+        edited = torch.from_numpy(rng.random(len(real)) < self.recipe.edits).to(real.device)
         if edited.any():
-            region[edited] = random_boxes(int(edited.sum()), real.shape[2:], rng)
+            region[edited] = random_boxes(int(edited.sum()), real.shape[2:], rng).to(real.device)
             inside = (real * region).sum(dim=(2, 3)) / region.sum(dim=(2, 3))
             palette = torch.where(edited[:, None], inside, palette)
         return real, region, palette
@@ -151,7 +158,7 @@ class LayoutTrainer:
     def _supervision(self, results: list[Scale], asked: Tensor) -> Tensor:
         """The losses at every scale ("intermediate supervision")."""
         recipe = self.recipe
-        total = torch.zeros(())
+        total = asked.new_zeros(())
         for scale in results:
             if recipe.network.conditioning == "assisted":
                 total = total + recipe.spread * spread(scale.masks, scale.region)
@@ -159,12 +166,3 @@ class LayoutTrainer:
             elif recipe.matching:
                 total = total + recipe.matching * recovery(scale.probabilities, asked)
         return total
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    if not torch.isfinite(loss):
-        raise FloatingPointError("the loss of the layout generator is not finite")
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 20.0)
-    optimizer.step()

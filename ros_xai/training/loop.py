@@ -87,21 +87,43 @@ def fit(
     module.to(process.device).train()
     trained = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, config.learning_rate, weight_decay=config.weight_decay)
+    batches: Iterator[Batch] | None = None
+
+    def step(number: int) -> Metrics:
+        nonlocal batches
+        batches = batches or _ahead(make_batch, config, range(number, config.steps))
+        batch = {name: value.to(process.device) for name, value in next(batches).items()}
+        return _step(module, optimizer, batch, config.clip_norm, process)
+
+    return turns(step, module, optimizer, config, folder, process, after_step, show)
+
+
+def turns(
+    step: Callable[[int], Metrics],
+    module: nn.Module,
+    optimizer: Optimizer,
+    config: LoopConfig,
+    folder: Path,
+    process: Process = ALONE,
+    after_step: Callable[[int], bool] = lambda step: False,
+    show: bool = True,
+) -> Metrics:
+    """`fit` for trainings whose step is more than one descent: calls ``step(number)``, which
+    changes ``module`` by ``optimizer`` and depends on its number and on nothing random else, with
+    ``fit``'s rates, checkpoints, log and progress."""
     state = load_checkpoint(folder, module, optimizer) or {"step": 0, "metrics": {}}
     metrics: Metrics = state["metrics"]
     first = state["step"]
-    batches = _ahead(make_batch, config, range(first, config.steps))
     with (
         shared(module, process),
         _progress(config.steps, first, show and process.is_first) as advance,
     ):
-        for step, batch in zip(range(first, config.steps), batches):
+        for number in range(first, config.steps):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step)
-            batch = {name: value.to(process.device) for name, value in batch.items()}
-            metrics = _step(module, optimizer, batch, config.clip_norm, process)
+                group["lr"] = learning_rate(config, number)
+            metrics = step(number)
             advance(metrics["loss"])
-            done = step + 1
+            done = number + 1
             stop = after_step(done) or done == config.steps
             if process.is_first and (stop or done % config.log_every == 0):
                 _log(folder, {"step": done, **metrics})
@@ -110,6 +132,31 @@ def fit(
             if stop:
                 break
     return metrics
+
+
+def descend(
+    optimizer: Optimizer,
+    module: nn.Module,
+    loss: Tensor,
+    clip_norm: float,
+    process: Process = ALONE,
+) -> None:
+    """One descent of ``module`` alone, whatever else of ``optimizer``'s the loss depends on.
+
+    Raises FloatingPointError at a loss that is not finite.
+    """
+    if not torch.isfinite(loss):
+        raise FloatingPointError(
+            f"the loss is not finite: {loss.item()}; lower the learning rate or look at the data"
+        )
+    parameters = list(module.parameters())
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    optimizer.zero_grad(set_to_none=True)
+    for parameter, gradient in zip(parameters, gradients):
+        parameter.grad = gradient
+    average_gradients(parameters, process)
+    nn.utils.clip_grad_norm_(parameters, clip_norm)
+    optimizer.step()
 
 
 def _ahead(

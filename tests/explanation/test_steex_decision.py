@@ -45,7 +45,7 @@ def lamps(count: int) -> Scenes:
     return Scenes(Labelled(images, labels), seen, seen, red, brake, ~(red | brake))
 
 
-def test_a_network_learns_to_stop_for_lamps():
+def test_a_network_learns_to_stop_for_lamps(tmp_path):
     scenes = lamps(60)
     recipe = DecisionRecipe(
         DecisionConfig((6, 8, 12)),
@@ -54,7 +54,7 @@ def test_a_network_learns_to_stop_for_lamps():
         batch=12,
         rate=5e-3,
     )
-    assert accuracy(train_decision(recipe, scenes), scenes) > 0.9
+    assert accuracy(train_decision(recipe, scenes, tmp_path, show=False), scenes) > 0.9
 
 
 def test_causes_are_what_is_lit_or_what_could_be():

@@ -90,11 +90,11 @@ def test_losses_against_closed_forms():
     assert hinge(torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.0])).item() == 1.0
 
 
-def test_training_reconstructs_the_colours_of_regions():
+def test_training_reconstructs_the_colours_of_regions(tmp_path):
     recipe = ImageRecipe(SMALL, steps=220, batch=6, adversarial_from=0.9)
     trainer = ImageTrainer(recipe, streets(60))
-    lines = []
-    trainer.train(lines.append)
+    trainer.train(tmp_path, show=False)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["balanced"] < 0.6 * lines[0]["balanced"]
     assert "adversarial" in lines[-1] and "adversarial" not in lines[0]
 

@@ -72,12 +72,12 @@ def test_the_critic_of_the_baseline_sees_the_palette():
         assert (scores[0] != scores[1]) == told
 
 
-def test_training_brings_the_arg_max_near_the_palette():
+def test_training_brings_the_arg_max_near_the_palette(tmp_path):
     recipe = LayoutRecipe(SMALL, steps=(60, 160), batch=8, rate=2e-3, edits=0.25)
     trainer = LayoutTrainer(recipe, bands(40), PALETTES)
     asked = PALETTES.sample(24, np.random.default_rng(5))
     before = LayoutGenerator(LayoutNetwork(SMALL), PALETTES, NAMES)
-    after = LayoutGenerator(trainer.train(), PALETTES, NAMES)
+    after = LayoutGenerator(trainer.train(tmp_path, show=False), PALETTES, NAMES)
     errors = [
         np.abs(proportions_of(g.generate(asked, 0), 3) - asked).mean() for g in (before, after)
     ]
