@@ -145,7 +145,7 @@ class Run:
     def go(self, *events: tuple[int, Callable[[subprocess.Popen[bytes]], None]]) -> dict[str, Any]:
         """Run it to its end; the exit code, wall seconds, and the tasks done before and after."""
         before, started, left = self.done(), time.perf_counter(), list(events)
-        process = subprocess.Popen(self.command, env=ENVIRONMENT)
+        process = subprocess.Popen(self.command, env=ENVIRONMENT, preexec_fn=_hears_interrupts)
         while process.poll() is None:
             if left and self.done() >= left[0][0]:
                 left.pop(0)[1](process)
@@ -159,6 +159,11 @@ class Run:
         }
 
 
+def _hears_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupt(process: subprocess.Popen[bytes]) -> None:
     """Ctrl-C."""
     process.send_signal(signal.SIGINT)
@@ -170,9 +175,7 @@ def on_local(manifest: Path) -> dict[str, Any]:
     return {"interrupted": run.go((25, interrupt)), "resumed": run.go()}
 
 
-def on_ray(
-    bags_: list[str], out: Path, kill_at: int = 15, join_at: int = 25, interrupt_at: int = 50
-) -> dict[str, Any]:
+def on_ray(manifest: Path) -> dict[str, Any]:
     """Two nodes of one core: after some tasks one is killed, later one joins, then an interrupt."""
     os.environ.update(ENVIRONMENT)
     from ray.cluster_utils import Cluster
@@ -181,7 +184,7 @@ def on_ray(
     cluster = Cluster(initialize_head=True, head_node_args=node)
     worker = cluster.add_node(num_cpus=1, object_store_memory=128 << 20)
     options = ["--engine", "ray", "--address", cluster.address]
-    run = Run(out, *bags_, *configs("all_beams", "two_beams"), *options)
+    run = Run(FOLDER / "ray", str(manifest), *configs("all_beams", "two_beams"), *options)
 
     def kill(process: subprocess.Popen[bytes]) -> None:
         cluster.remove_node(worker, allow_graceful=False)
@@ -190,7 +193,7 @@ def on_ray(
         cluster.add_node(num_cpus=1, object_store_memory=128 << 20)
 
     try:
-        first = run.go((kill_at, kill), (join_at, join), (interrupt_at, interrupt))
+        first = run.go((15, kill), (25, join), (50, interrupt))
         return {"node_killed_then_interrupted": first, "resumed": run.go()}
     finally:
         cluster.shutdown()
@@ -226,13 +229,6 @@ def compared() -> dict[str, Any]:
     local, ray = FOLDER / "local", FOLDER / "ray"
     same = identical(local, ray)
     return {"identical": same, "local": rows(local), "ray": rows(ray)}
-
-
-def pieces_on_ray() -> dict[str, Any]:
-    """The pieces of the KITTI clip on two Ray nodes, disturbed; their rows and the local ones."""
-    out = FOLDER / "ray-pieces"
-    ran = on_ray([str(path) for path in pieces()], out, kill_at=4, join_at=8, interrupt_at=12)
-    return {**ran, **rows(out), "identical_to_local": identical(FOLDER / "scaling-2", out)}
 
 
 def verdicts(manifest: Path) -> dict[str, Any]:
@@ -275,18 +271,6 @@ def scaling() -> dict[str, Any]:
         ended = Run(out, *chosen, *configs("all_beams"), "--jobs", str(jobs)).go()
         found[f"{jobs}_workers"] = {"wall_s": ended["wall_s"], **_timings(out)}
     found["speed_up"] = round(found["1_workers"]["wall_s"] / found["2_workers"]["wall_s"], 2)
-    return found
-
-
-def pieces_compared() -> dict[str, Any]:
-    """The planted regression and two equals on the pieces of the KITTI clip alone."""
-    chosen, out = [str(path) for path in pieces()], FOLDER / "scaling-2"
-    found = {}
-    for name, other in (("planted", "two_beams"), ("equal", "equal")):
-        ended = Run(out, *chosen, *configs("all_beams", other), "--jobs", "2").go()
-        comparisons = json.loads((out / "verdict.json").read_text())["comparisons"]
-        whole = next(c for c in comparisons if c["metric"] == "abs_rel" and not c["slice"])
-        found[name] = {**ended, **_counted(comparisons), "abs_rel": whole}
     return found
 
 
@@ -336,8 +320,6 @@ def _timings(out: Path) -> dict[str, Any]:
 STEPS = (
     "scaling",
     "lengths",
-    "pieces",
-    "pieces_on_ray",
     "local",
     "ray",
     "rows",
@@ -355,10 +337,8 @@ def main() -> None:
     steps: dict[str, Callable[[], dict[str, Any]]] = {
         "scaling": scaling,
         "lengths": lengths,
-        "pieces": pieces_compared,
-        "pieces_on_ray": pieces_on_ray,
         "local": lambda: on_local(bags()),
-        "ray": lambda: on_ray([str(bags())], FOLDER / "ray"),
+        "ray": lambda: on_ray(bags()),
         "rows": compared,
         "verdicts": lambda: verdicts(bags()),
         "broken": broken_bags,

@@ -169,6 +169,16 @@ def test_engines_agree_with_torch(engine, prior):
         assert np.allclose(answer, expected, rtol=2e-3)
 
 
+def test_bf16_changes_little():
+    pytest.importorskip("openvino")
+    full, half = (DepthEstimator.load(engine=e, threads=1) for e in ("openvino", "openvino-bf16"))
+    image, sparse, intrinsics = scene(96, 320)
+    expected = full(image, sparse, intrinsics)
+    error = np.abs(half(image, sparse, intrinsics) - expected) / expected
+    assert np.median(error) < 0.01
+    assert np.percentile(error, 99) < 0.1
+
+
 def test_estimator_answers_at_the_images_size_even_without_lidar():
     estimator = DepthEstimator.load()
     image, sparse, intrinsics = scene(101, 333)
