@@ -119,5 +119,5 @@ def test_engines_lists_all_and_says_why_not():
 @pytest.mark.parametrize("config", [DepthConfig, SegmentationConfig])
 def test_the_nodes_take_an_engine_or_a_folder(config, tmp_path):
     assert config(engine=str(tmp_path)).engine == str(tmp_path)
-    with pytest.raises(ValueError, match="expected torch, onnxruntime, .* or the folder"):
+    with pytest.raises(ValueError, match=r"expected torch, onnxruntime, .* or the folder"):
         config(engine="tensorflow")
