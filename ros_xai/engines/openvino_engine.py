@@ -14,8 +14,8 @@ class OpenVinoEngine:
     """Compiles a serialised ONNX model for each set of input shapes it meets (the last is kept).
 
     Static shapes are markedly faster than dynamic ones. ``threads`` 0 lets OpenVINO choose.
-    ``precision`` bf16 computes with two digits and takes two thirds of the time, where the CPU
-    knows it; f32 where it does not (`ros_xai bench depth-engines`, `segmentation-engines`).
+    ``precision`` bf16 computes with two digits where the CPU knows it, and f32 where it does not;
+    `ros_xai bench depth-engines` and `segmentation-engines` time both.
     """
 
     def __init__(

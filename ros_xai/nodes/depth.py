@@ -17,7 +17,6 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from ros_xai.core.beams import SilentBeams
-from ros_xai.core.camera import back_project
 from ros_xai.core.geometry import transform
 from ros_xai.core.pointcloud import keep_rings, rings_from_elevation, sparse_depth
 from ros_xai.depth.estimator import SHIPPED, DepthEstimator
@@ -39,7 +38,8 @@ from ros_xai.ros.transforms import to_matrix
 
 @dataclass(frozen=True)
 class Cloud:
-    """Finite points [N,3] in metres of the LiDAR's frame; ring [N] where the driver gives it."""
+    """Finite points [N,3] in metres of the LiDAR's frame; ring [N] where the driver gives it, then
+    the points are those of the chosen beams."""
 
     frame_id: str
     xyz: NDArray[np.float32]
@@ -150,7 +150,8 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         if not len(structured):
             self.pipeline.drop("points", "empty", "expected points; got a cloud without any")
             return
-        # First, for a scanner has many more beams than are used.
+        # Before all else, for a scanner has many more beams than are used; points without a ring
+        # are left to the worker.
         if ring is not None and self.config.rings:
             chosen = keep_rings(ring, self.config.rings)
             structured, ring = structured[chosen], ring[chosen]
@@ -220,7 +221,9 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
                 (self._depth_camera, camera_info.to_message(camera, frame.header)),
             ]
             if config.publish_points and self.heard(self._points):
-                points = _coloured_points(depth, rgb, camera, config.points_stride, frame.header)
+                points = pointclouds.coloured(
+                    depth, rgb, camera.intrinsics, config.points_stride, frame.header
+                )
                 outputs.append((self._points, points))
             if config.publish_sparse and self.heard(self._sparse):
                 beams = np.where(sparse > 0, sparse, np.float32(np.nan))
@@ -241,10 +244,10 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         xyz, ring = cloud.xyz, cloud.ring
         if ring is None and config.rings:
             ring = rings_from_elevation(xyz, config.beams)
+            chosen = keep_rings(ring, config.rings)
+            xyz, ring = xyz[chosen], ring[chosen]
         if ring is not None:
             self._beams.see(ring, config.rings)
-        if ring is not None and config.rings:
-            xyz = xyz[keep_rings(ring, config.rings)]
         T_camera_lidar = self._T_camera_lidar(camera_frame, cloud.frame_id, config)
         sparse = sparse_depth(
             transform(T_camera_lidar, xyz), camera.intrinsics, camera.height, camera.width
@@ -286,19 +289,6 @@ def _seen(camera: Camera) -> Any:
     if camera.is_rectified:
         return True
     return rectifier(camera)(np.full((camera.height, camera.width), 255, np.uint8)) == 255
-
-
-def _coloured_points(
-    depth: NDArray[np.float32], rgb: NDArray[np.uint8], camera: Camera, stride: int, header: Any
-) -> PointCloud2:
-    """Points of the known depths, with colours packed in a float as RViz and PCL expect them."""
-    intrinsics = camera.intrinsics
-    intrinsics[:2] /= stride  # of an image of every n-th pixel, the first one included
-    points = back_project(depth[::stride, ::stride], intrinsics).reshape(-1, 3)
-    r, g, b = rgb[::stride, ::stride].reshape(-1, 3).astype(np.uint32).T
-    known = np.isfinite(points[:, 2])
-    packed = (r << 16 | g << 8 | b)[known].view(np.float32)
-    return pointclouds.to_message(points[known].astype(np.float32), header, rgb=packed)
 
 
 def main(args: list[str] | None = None) -> None:

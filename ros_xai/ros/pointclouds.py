@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 
+from ros_xai.core.camera import back_project
 from ros_xai.ros.buffers import to_bytes
 from ros_xai.ros.errors import MessageError
 
@@ -174,6 +175,28 @@ def to_message(points: NDArray[Any], header: Any = None, **fields: NDArray[Any])
         if dtype[name].base.kind == "f"
     )
     return message
+
+
+def coloured(
+    depth: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
+    intrinsics: NDArray[np.float64],
+    stride: int,
+    header: Any,
+) -> PointCloud2:
+    """The known depths as points x y z (m, optical frame), with colours packed in a float as RViz
+    and PCL expect them.
+
+    depth: [H,W] m, NaN unknown; rgb: [H,W,3]; intrinsics: [3,3] pixels; of every `stride`-th pixel
+    of every `stride`-th row.
+    """
+    K = intrinsics.copy()
+    K[:2] /= stride  # of an image of every n-th pixel, the first one included
+    points = back_project(depth[::stride, ::stride], K).reshape(-1, 3)
+    r, g, b = rgb[::stride, ::stride].reshape(-1, 3).astype(np.uint32).T
+    known = np.isfinite(points[:, 2])
+    packed = (r << 16 | g << 8 | b)[known].view(np.float32)
+    return to_message(points[known].astype(np.float32), header, rgb=packed)
 
 
 def _contiguous(structured: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

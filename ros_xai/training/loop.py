@@ -149,7 +149,7 @@ def descend(
         raise FloatingPointError(
             f"the loss is not finite: {loss.item()}; lower the learning rate or look at the data"
         )
-    parameters = list(module.parameters())
+    parameters = [p for p in module.parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     optimizer.zero_grad(set_to_none=True)
     for parameter, gradient in zip(parameters, gradients):
@@ -184,11 +184,7 @@ def _step(
         raise FloatingPointError(
             f"the loss is not finite: {values}; lower the learning rate or look at the data"
         )
-    optimizer.zero_grad(set_to_none=True)
-    losses["loss"].backward()
-    average_gradients(list(module.parameters()), process)
-    nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
-    optimizer.step()
+    descend(optimizer, module, losses["loss"], clip_norm, process)
     return {name: value.item() for name, value in losses.items()}
 
 

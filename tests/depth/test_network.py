@@ -172,6 +172,7 @@ def test_engines_agree_with_torch(engine, prior):
 def test_bf16_changes_little():
     pytest.importorskip("openvino")
     full, half = (DepthEstimator.load(engine=e, threads=1) for e in ("openvino", "openvino-bf16"))
+    assert half.engine.name == f"{full.engine.name} in bf16"
     image, sparse, intrinsics = scene(96, 320)
     expected = full(image, sparse, intrinsics)
     error = np.abs(half(image, sparse, intrinsics) - expected) / expected

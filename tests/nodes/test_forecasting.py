@@ -184,6 +184,18 @@ def test_after_six_seconds_it_tells_how_steady_it_was(street: Callable[..., Stre
     assert not scene.heard["markers"]
 
 
+def test_markers_that_nobody_hears_are_not_made(street: Callable[..., Street]) -> None:
+    scene = street()
+    (unheard,) = [s for s in scene.peer.subscriptions if s.topic_name == "/forecast/markers"]
+    (output,) = [p for p in scene.node.publishers if p.topic_name == "/forecast/markers"]
+    scene.peer.destroy_subscription(unheard)
+    scene.until(lambda: output.get_subscription_count() == 0)
+    scene.send(marker(7, 0.0))
+    scene.answers(1)
+    assert scene.node.published["/forecast/points"] == 1
+    assert scene.node.published["/forecast/markers"] == 0
+
+
 def test_bad_input_is_counted_and_the_node_goes_on(street: Callable[..., Street]) -> None:
     scene = street()
     scene.give_map(road())
