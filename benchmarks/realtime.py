@@ -91,7 +91,7 @@ def main() -> None:
         help="also faster than 10 Hz, and a process for each node",
     )
     parser.add_argument("--engine", default="openvino-bf16")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of each network's engine")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--shared", default="", help="what else ran on the machine, for the record")
     given = parser.parse_args()

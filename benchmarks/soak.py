@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0, help="below 20: writes nothing")
     parser.add_argument("--nodes", default=",".join(cars.NODES))
     parser.add_argument("--engine", default="openvino")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of each network's engine")
     parser.add_argument(
         "--only", choices=("soak", "faults"), help="soak: the faults are those of the last run"
     )

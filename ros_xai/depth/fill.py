@@ -53,7 +53,10 @@ def column_fill(
     what the upper return hit, and stands upright from there.
     """
     height, width = sparse_depth.shape
-    sparse = close_gaps(sparse_depth, max(1, round(width / 400)) if gap is None else gap)
+    # Few rows have any return: what is done along columns is done on those.
+    lines = np.flatnonzero((sparse_depth > 0).any(1)).astype(np.int32)
+    gap = max(1, round(width / 400)) if gap is None else gap
+    sparse = close_gaps(sparse_depth[lines], gap)
     hit = sparse > 0
     filled_columns = np.flatnonzero(hit.any(0))
     if filled_columns.size == 0:
@@ -64,10 +67,13 @@ def column_fill(
         nearest = filled_columns[np.searchsorted(middles, np.arange(width))]
         sparse, hit = sparse[:, nearest], hit[:, nearest]
 
-    disparity = np.divide(1, sparse, out=np.zeros_like(sparse), where=hit)
+    disparity = np.zeros((height, width), dtype=np.float32)
+    disparity[lines] = np.divide(1, sparse, out=np.zeros_like(sparse), where=hit)
     rows = np.arange(height, dtype=np.int32)[:, None]
-    above = _accumulated(np.maximum, np.where(hit, rows, -1))
-    below = _accumulated(np.minimum, np.where(hit, rows, height)[::-1])[::-1]
+    above = _accumulated(np.maximum, np.where(hit, lines[:, None], -1), -1)
+    below = _accumulated(np.minimum, np.where(hit, lines[:, None], height)[::-1], height)[::-1]
+    above = above[np.searchsorted(lines, rows[:, 0], side="right")]
+    below = below[np.searchsorted(lines, rows[:, 0])]
     above, below = np.where(above < 0, below, above), np.where(below == height, above, below)
     columns = np.arange(width, dtype=np.int32)
     at_above = disparity.take(above * width + columns)
@@ -87,11 +93,15 @@ def column_fill(
     return ColumnFill(filled, distance)
 
 
-def _accumulated(operation: np.ufunc, values: NDArray[np.int32]) -> NDArray[np.int32]:
-    """operation.accumulate(values, axis=0), four times as fast by whole rows."""
-    result = np.ascontiguousarray(values)
-    for row in range(1, len(result)):
-        operation(result[row], result[row - 1], out=result[row])
+def _accumulated(
+    operation: np.ufunc, values: NDArray[np.int32], initial: int
+) -> NDArray[np.int32]:
+    """operation.accumulate(values, axis=0) after a row of `initial`, four times as fast by whole
+    rows."""
+    result = np.empty((len(values) + 1, values.shape[1]), dtype=np.int32)
+    result[0] = initial
+    for row, value in enumerate(values):
+        operation(value, result[row], out=result[row + 1])
     return result
 
 

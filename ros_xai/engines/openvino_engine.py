@@ -28,6 +28,8 @@ class OpenVinoEngine:
         self.core = openvino.Core()
         self.core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads} if threads else {})
         self.core.set_property("CPU", {"PERFORMANCE_HINT": "LATENCY"})
+        # Pinned, two engines of one process would take turns on the same core beside an idle one.
+        self.core.set_property("CPU", {"ENABLE_CPU_PINNING": False})
         self._suffix = " in bf16" if precision == "bf16" else ""
         # OpenVINO's own default differs from CPU to CPU.
         self.core.set_property("CPU", {"INFERENCE_PRECISION_HINT": precision})

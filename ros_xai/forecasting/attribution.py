@@ -45,6 +45,6 @@ def attribution(network: Network, code: Tensor, batch: Batch) -> Tensor:
     codes = masked(code[:, None], COALITIONS[None]).flatten(0, 1)  # [B*8,3,block]
     likeliest = network.prior_logits(codes).argmax(dim=-1, keepdim=True)
     repeated = Batch(*(column.repeat_interleave(count, dim=0) for column in batch))
-    path = network.decode(codes, repeated, likeliest).mean[:, 0]
+    path = network.paths(codes, repeated, likeliest)[:, 0]
     distance = (path[:, -1] - path[:, 0]).norm(dim=-1)
     return shapley_values(distance.unflatten(0, (-1, count)))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ros_xai.data.forecasting import HORIZON, STEP
-from ros_xai.forecasting.dynamics import propagate
+from ros_xai.forecasting.dynamics import propagate, rollout
 from ros_xai.forecasting.features import ContextConfig
 from ros_xai.forecasting.kinematics import WALKING_PACE
 
@@ -106,6 +106,10 @@ class Network(nn.Module):
         """The K trajectories of the codes [B,3,block], or of each only its modes [B,k]."""
         return self.decoder(code.flatten(1), batch.history[:, -1], modes)
 
+    def paths(self, code: Tensor, batch: Batch, modes: Tensor | None = None) -> Tensor:
+        """The means [B,K,T,2] or [B,k,T,2] of `decode`, without their covariances."""
+        return self.decoder.paths(code.flatten(1), batch.history[:, -1], modes)
+
 
 def masked(code: Tensor, blocks: tuple[float, float, float] | Tensor) -> Tensor:
     """The code [B,3,block] with only the blocks whose weight [3] or [B,3] is 1."""
@@ -177,6 +181,18 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.heading.bias)
 
     def forward(self, code: Tensor, present: Tensor, modes: Tensor | None) -> Modes:
+        mean, covariance = self._controls(self._unrolled(code, modes))
+        initial = self._initial(code, present)[:, None].expand(-1, mean.shape[1], -1)
+        return Modes(*propagate(initial, mean, covariance, STEP))
+
+    def paths(self, code: Tensor, present: Tensor, modes: Tensor | None) -> Tensor:
+        """The means [B,k,T,2] alone."""
+        mean = self._mean(self.control(self._unrolled(code, modes)))
+        initial = self._initial(code, present)[:, None].expand(-1, mean.shape[1], -1)
+        return rollout(initial, mean, STEP)[..., :2]
+
+    def _unrolled(self, code: Tensor, modes: Tensor | None) -> Tensor:
+        """Hidden states [B,k,T,size]."""
         mode = self.mode if modes is None else self.mode[modes]
         start = self.start(code)[:, None] + mode  # [B,K,4*size]
         size = self.config.decoder
@@ -185,9 +201,7 @@ class Decoder(nn.Module):
         for _ in range(HORIZON):
             hidden = self._gru(gates, hidden)
             steps.append(hidden)
-        mean, covariance = self._controls(torch.stack(steps, dim=2))
-        initial = self._initial(code, present)[:, None].expand(-1, mean.shape[1], -1)
-        return Modes(*propagate(initial, mean, covariance, STEP))
+        return torch.stack(steps, dim=2)
 
     def _gru(self, gates: Tensor, hidden: Tensor) -> Tensor:
         size = self.config.decoder
@@ -198,15 +212,21 @@ class Decoder(nn.Module):
 
     def _controls(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Means [...,2] and covariances [...,2,2] of (yaw rate, acceleration)."""
-        limit = hidden.new_tensor([self.config.max_yaw_rate, self.config.max_acceleration])
         raw = self.control(hidden)
-        mean = (raw[..., :2] / limit).tanh() * limit
+        mean, limit = self._mean(raw), self._limit(raw)
         sigma = limit * F.softplus(raw[..., 2:4] - 2) + 1e-3
         correlation = 0.95 * raw[..., 4].tanh()
         cross = correlation * sigma[..., 0] * sigma[..., 1]
         rate, acceleration = (sigma**2).unbind(dim=-1)
         covariance = torch.stack([rate, cross, cross, acceleration], dim=-1)
         return mean, covariance.unflatten(-1, (2, 2))
+
+    def _mean(self, raw: Tensor) -> Tensor:
+        limit = self._limit(raw)
+        return (raw[..., :2] / limit).tanh() * limit
+
+    def _limit(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.config.max_yaw_rate, self.config.max_acceleration])
 
     def _initial(self, code: Tensor, present: Tensor) -> Tensor:
         """Unicycle states [B,4] at the present [B,8]: heading of the motion with a learned

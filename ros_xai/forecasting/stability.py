@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +30,24 @@ class Stability:
     convergence: Array
 
 
+class _Said(NamedTuple):
+    """The likeliest modes [A,T,2] at one instant, and the row of each agent."""
+
+    stamp_ns: int
+    row: dict[str, int]
+    paths: Array
+
+
 class StabilityMonitor:
-    """Keeps the likeliest forecasts of the last six seconds by agent."""
+    """Keeps the likeliest forecasts of the last six seconds."""
 
     def __init__(self, radii: tuple[float, ...]) -> None:
         self.radii = radii
-        self._said: dict[str, deque[tuple[int, Array]]] = {}
+        self._said: deque[_Said] = deque()
 
     def clear(self) -> None:
         """Forget all forecasts."""
-        self._said = {}
+        self._said.clear()
 
     def update(
         self, stamp_ns: int, id: NDArray[np.str_], present: Array, paths: Array
@@ -46,35 +55,31 @@ class StabilityMonitor:
         """Judge the agents' positions `present` [A,2] by what was said before, then take up what is
         said now: `paths` [A,T,2], the likeliest modes in the map frame."""
         names = id.tolist()
+        before = self._of_now(stamp_ns, names)
+        judged = np.isfinite(before).all(axis=(1, 2))
         spread = np.full(len(names), np.nan)
         seconds = np.full((len(names), len(self.radii)), np.nan)
-        for i, name in enumerate(names):
-            before = self._of_now(stamp_ns, name)
-            if before is not None:
-                spread[i] = dispersion(before)
-                seconds[i] = [
-                    STEP * convergence_to_range(before, present[i], radius) for radius in self.radii
-                ]
-            self._said.setdefault(name, deque()).append((stamp_ns, paths[i]))
-        self._forget(stamp_ns)
+        spread[judged] = dispersion(before[judged])
+        for column, radius in enumerate(self.radii):
+            steps = convergence_to_range(before[judged], present[judged], radius)
+            seconds[judged, column] = STEP * steps
+        self._said.append(_Said(stamp_ns, {name: row for row, name in enumerate(names)}, paths))
+        oldest = stamp_ns - round(HORIZON * STEP * 1e9) - _SLACK_NS
+        while self._said[0].stamp_ns < oldest:
+            self._said.popleft()
         return Stability(spread, seconds)
 
-    def _of_now(self, stamp_ns: int, name: str) -> Array | None:
-        """The forecasts [T,2] of the agent's present from 1..T steps before."""
-        said = self._said.get(name)
-        if not said:
-            return None
-        made = np.array([stamp for stamp, _ in said])
-        due = stamp_ns - np.arange(1, HORIZON + 1) * round(STEP * 1e9)
-        nearest = np.abs(made[:, None] - due).argmin(axis=0)
-        if (np.abs(made[nearest] - due) > _SLACK_NS).any():
-            return None
-        return np.stack([said[row][1][k] for k, row in enumerate(nearest)])
-
-    def _forget(self, stamp_ns: int) -> None:
-        oldest = stamp_ns - round(HORIZON * STEP * 1e9) - _SLACK_NS
-        for name, said in list(self._said.items()):
-            while said and said[0][0] < oldest:
-                said.popleft()
-            if not said:
-                del self._said[name]
+    def _of_now(self, stamp_ns: int, names: list[str]) -> Array:
+        """The forecasts [A,T,2] of the agents' present from 1..T steps before, each the one nearest
+        to that instant; NaN where there is none."""
+        before = np.full((len(names), HORIZON, 2), np.nan)
+        for k in range(HORIZON):
+            due = stamp_ns - (k + 1) * round(STEP * 1e9)
+            near = [said for said in self._said if abs(said.stamp_ns - due) <= _SLACK_NS]
+            # From the farthest on, so that the nearest, of two the older, stays.
+            for said in sorted(near, key=lambda s: (-abs(s.stamp_ns - due), -s.stamp_ns)):
+                pairs = [(i, said.row[n]) for i, n in enumerate(names) if n in said.row]
+                if pairs:
+                    agents, rows = np.transpose(pairs)
+                    before[agents, k] = said.paths[rows, k]
+        return before

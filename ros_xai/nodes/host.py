@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ros_xai.core.config import ConfigError
+from ros_xai.ros.executor import InputsFirst
 
 _LAST_CALLBACKS_S = 0.1  # many times what the callback of an input takes
 _LOOK_S = 1.0  # at the nodes' states
@@ -47,7 +48,7 @@ def run_all(make: Callable[[], Sequence[Node]], args: list[str] | None = None) -
     # One thread is enough, as callbacks only decode and the work has threads of its own. rclpy's
     # multi-threaded executor submits a ready event again and again until a pool thread has taken
     # it: under load it keeps the interpreter lock busy and every other thread waits for it.
-    executor = SingleThreadedExecutor()
+    executor = InputsFirst()
     for node in nodes:
         executor.add_node(node)
     spinner = _Spinner(executor, stop)
@@ -83,7 +84,7 @@ def _settle_heap() -> None:
 class _Spinner(threading.Thread):
     """Spins the executor; a failure stops the process instead of leaving it deaf."""
 
-    def __init__(self, executor: SingleThreadedExecutor, stop: threading.Event) -> None:
+    def __init__(self, executor: Executor, stop: threading.Event) -> None:
         super().__init__(name="executor", daemon=True)
         self._executor = executor
         self._stop_process = stop

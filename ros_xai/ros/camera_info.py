@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -93,6 +93,28 @@ def _error(text: str) -> MessageError:
     return MessageError("camera_info", text)
 
 
+class _Region(NamedTuple):
+    x_offset: int
+    y_offset: int
+    width: int
+    height: int
+
+
+class _Calibration(NamedTuple):
+    """The fields of a CameraInfo that make a camera, to be compared as a whole."""
+
+    width: int
+    height: int
+    distortion_model: str
+    d: tuple[float, ...]
+    k: tuple[float, ...]
+    r: tuple[float, ...]
+    p: tuple[float, ...]
+    binning_x: int
+    binning_y: int
+    roi: _Region
+
+
 def from_message(message: CameraInfo) -> Camera:
     """The camera of the published image: binning and region of interest are applied to K and P.
 
@@ -101,6 +123,26 @@ def from_message(message: CameraInfo) -> Camera:
     Raises:
         MessageError: `camera_info`, the calibration is missing or cannot be of a real camera.
     """
+    roi = message.roi
+    return _camera(
+        _Calibration(
+            message.width,
+            message.height,
+            str(message.distortion_model),
+            tuple(message.d),
+            tuple(message.k),
+            tuple(message.r),
+            tuple(message.p),
+            message.binning_x,
+            message.binning_y,
+            _Region(roi.x_offset, roi.y_offset, roi.width, roi.height),
+        )
+    )
+
+
+# With every image comes the same calibration, which is checked once.
+@lru_cache(maxsize=8)
+def _camera(message: _Calibration) -> Camera:
     width, height = int(message.width), int(message.height)
     if not 0 < width * height <= _MAX_PIXELS:
         raise _error(
@@ -127,7 +169,7 @@ def from_message(message: CameraInfo) -> Camera:
     )
 
 
-def _matrix(message: CameraInfo, name: str, columns: int) -> Array:
+def _matrix(message: _Calibration, name: str, columns: int) -> Array:
     matrix = np.array(getattr(message, name), dtype=np.float64).reshape(3, columns)
     if not np.isfinite(matrix).all():
         raise _error(f"expected finite numbers in {name}; got {matrix.tolist()}")
@@ -153,7 +195,7 @@ def _check_intrinsics(name: str, K: Array, width: int, height: int) -> None:
         )
 
 
-def _region(message: CameraInfo, width: int, height: int) -> tuple[int, int, int, int]:
+def _region(message: _Calibration, width: int, height: int) -> tuple[int, int, int, int]:
     roi = message.roi
     x, y = int(roi.x_offset), int(roi.y_offset)
     # A size of 0 means the full image.
@@ -168,8 +210,8 @@ def _region(message: CameraInfo, width: int, height: int) -> tuple[int, int, int
     return x, y, roi_width, roi_height
 
 
-def _distortion(message: CameraInfo) -> tuple[str, tuple[float, ...]]:
-    model, distortion = str(message.distortion_model), _flat(list(message.d))
+def _distortion(message: _Calibration) -> tuple[str, tuple[float, ...]]:
+    model, distortion = message.distortion_model, _flat(message.d)
     if not any(distortion):
         return model if model in MODELS else "plumb_bob", ()
     if model not in MODELS:

@@ -107,6 +107,10 @@ class Segmenter:
 
 
 def network_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Rows and columns the network works at: the image's, or shrunk to about `max_pixels`."""
-    scale = min(1.0, float(np.sqrt(max_pixels / (height * width))))
-    return max(16, round(height * scale)), max(16, round(width * scale))
+    """Rows and columns the network works at: the image's, or shrunk to about `max_pixels` and then
+    multiples of 8, as odd rows and columns cost engines a quarter more."""
+    scale = float(np.sqrt(max_pixels / (height * width)))
+    if scale >= 1:
+        return height, width
+    rows, columns = (max(16, 8 * round(n * scale / 8)) for n in (height, width))
+    return rows, columns

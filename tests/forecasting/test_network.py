@@ -107,3 +107,5 @@ def test_single_modes_are_those_of_the_mixture(network: Network, batch: Batch) -
     index = np.arange(16), wanted[:, 0]
     assert torch.allclose(modes.mean[:, 0], everything.mean[index], atol=1e-5)
     assert torch.allclose(modes.covariance[:, 0], everything.covariance[index], atol=1e-5)
+    assert torch.allclose(network.paths(code, batch), everything.mean, atol=1e-4)
+    assert torch.allclose(network.paths(code, batch, wanted), modes.mean, atol=1e-4)

@@ -49,6 +49,18 @@ def test_stamps_may_jitter_and_memory_is_bounded() -> None:
         stamp = now * 100_000_000 + int(rng.integers(-10_000_000, 10_000_000))
         found = monitor.update(stamp, np.array(["a"]), np.zeros((1, 2)), np.zeros((1, HORIZON, 2)))
     assert found.dispersion[0] == 0 and found.convergence[0].tolist() == [6, 6, 6]
-    assert len(monitor._said["a"]) <= 62
+    assert len(monitor._said) <= 62
     monitor.update(10**12, np.array(["b"]), np.zeros((1, 2)), np.zeros((1, HORIZON, 2)))
-    assert list(monitor._said) == ["b"]
+    assert len(monitor._said) == 1
+
+
+def test_of_two_forecasts_as_near_the_older_counts_and_each_agent_has_its_own() -> None:
+    monitor = StabilityMonitor(RADII)
+    for k in range(HORIZON, 0, -1):
+        for shift, offset in ((-30_000_000, 1.0), (30_000_000, 2.0)):
+            names = ["a", "b"] if shift < 0 else ["a"]
+            paths = np.full((len(names), HORIZON, 2), offset)
+            monitor.update(-k * HALF + shift, np.array(names), np.zeros((len(names), 2)), paths)
+    present = np.array([[1.0, 1.0], [1.0, 1.0]])
+    found = monitor.update(0, np.array(["b", "a"]), present, np.zeros((2, HORIZON, 2)))
+    assert found.convergence.tolist() == [[6, 6, 6], [6, 6, 6]]
