@@ -93,9 +93,7 @@ def column_fill(
     return ColumnFill(filled, distance)
 
 
-def _accumulated(
-    operation: np.ufunc, values: NDArray[np.int32], initial: int
-) -> NDArray[np.int32]:
+def _accumulated(operation: np.ufunc, values: NDArray[np.int32], initial: int) -> NDArray[np.int32]:
     """operation.accumulate(values, axis=0) after a row of `initial`, four times as fast by whole
     rows."""
     result = np.empty((len(values) + 1, values.shape[1]), dtype=np.int32)
