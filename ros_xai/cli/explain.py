@@ -14,10 +14,11 @@ from ros_xai.cli import explain_report as report
 from ros_xai.cli import explain_steex as steex
 from ros_xai.cli.explain_questions import BATCH, Asked, Engine
 from ros_xai.explanation import metrics
-from ros_xai.explanation.attribution import Attribution, overlay
+from ros_xai.explanation.attribution import Attribution
 from ros_xai.explanation.baselines import Occlusion, RandomCells, Rise
 from ros_xai.explanation.explainer import Refinement, SobolExplainer
 from ros_xai.nodes.explained import Question
+from ros_xai.nodes.explained_view import View
 from ros_xai.segmentation.bundle import BundleError
 
 Method = Literal["sobol", "rise", "occlusion", "random", "steex"]
@@ -97,10 +98,9 @@ def explain(
         steex.command(image, regions, label, smallest, weights, out)
         return
     cells = questions.grid_of(grid)
-    places = None
     try:
         if task == "forecasting":
-            question, rgb, places = questions.about_forecast(
+            view = questions.about_forecast(
                 image, target, at, _one_of(by, "map", "neighbours"), weights
             )
         else:
@@ -108,18 +108,19 @@ def explain(
             runner = engine or ("openvino" if find_spec("openvino") else "torch")
             asked = Asked(rgb, questions.region_of(region, *rgb.shape[:2]), weights, runner)
             if task == "depth":
+                if runner == "openvino-int8":
+                    raise typer.BadParameter("8 bits are for segmentation", param_hint="--engine")
                 masked = _one_of(by, "image", "lidar")
-                question = questions.about_depth(asked, masked, intrinsics, sparse)
+                view = View(questions.about_depth(asked, masked, intrinsics, sparse), rgb)
             else:
                 _one_of(by, "image")
-                question = questions.about_class(asked, target)
+                view = View(questions.about_class(asked, target), rgb)
     except (BundleError, FileNotFoundError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from error
-    if by == "neighbours":
-        cells = (question.box.inputs.shape[1], 1)
-        if method == "rise":
-            raise typer.BadParameter("RISE's smooth masks mean nothing for neighbours")
+    if view.places is not None and method == "rise":
+        raise typer.BadParameter("RISE's smooth masks mean nothing for neighbours")
+    question, cells = view.question, view.grid(*cells)
     begun = time.perf_counter()
     attribution = _attribution(question, method, cells, designs, seed)
     seconds = time.perf_counter() - begun
@@ -134,11 +135,7 @@ def explain(
         **{name: round(curve.area, 4) for name, curve in curves.items()},
         "mu_fidelity": round(_mu_fidelity(question, attribution), 4),
     }
-    if by == "neighbours":
-        shown = report.dots(rgb, places, attribution.values[:, 0])
-    else:
-        shown = overlay(rgb, attribution.heatmap())
-    report.write(out, shown, attribution, curves, figures)
+    report.write(out, view.overlay(attribution), attribution, curves, figures)
     report.show(figures, out)
 
 

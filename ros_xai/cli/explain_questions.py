@@ -19,12 +19,12 @@ from ros_xai.forecasting.forecaster import Forecaster
 from ros_xai.forecasting.raster import rasterize
 from ros_xai.nodes import explained, explained_forecast
 from ros_xai.nodes.explained import Question
+from ros_xai.nodes.explained_view import View
 from ros_xai.segmentation.bundle import load_bundle
 from ros_xai.segmentation.segmenter import MAX_PIXELS, SHIPPED
 
-Engine = Literal["torch", "openvino"]
+Engine = Literal["torch", "openvino", "openvino-int8"]
 BATCH = 16
-_ENLARGED = 6  # pixels of the picture per cell of a map crop
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,10 @@ def about_class(asked: Asked, name: str) -> Question:
 
 def about_forecast(
     recording: Path, track: str, at: float | None, by: str, weights: Path | None
-) -> tuple[Question, NDArray[np.uint8], list[tuple[int, int]]]:
+) -> View:
     """Why a track's most likely end point is where it is, by map or neighbours.
 
-    at: seconds since the recording begins, by default its middle. Also a picture of the map crop,
-    uint8 [H, W, 3], heading up, and the places (u, v) of the neighbours in it, nearest first.
+    at: seconds since the recording begins, by default its middle.
     """
     try:
         network = Forecaster.load(weights).network
@@ -89,20 +88,10 @@ def about_forecast(
             param_hint="--target",
         )
     agent = explained_forecast.agent_features(network, scene.tracks, raster, track)
-    make = {
-        "map": explained_forecast.forecast_by_map,
-        "neighbours": explained_forecast.forecast_by_neighbours,
-    }[by]
-    question = explained_forecast.about_forecast(make(network, agent, BATCH))
-    crop = network.config.context.crop
-    picture = np.repeat(np.repeat(agent.map[0].transpose(1, 2, 0), _ENLARGED, 0), _ENLARGED, 1)
-    picture = np.ascontiguousarray(picture // 2)  # room for the overlay's colours
-    scale = _ENLARGED / crop.resolution
-    places = [
-        (round((crop.side - state[1]) * scale), round((crop.ahead - state[0]) * scale))
-        for state in agent.neighbours[0, agent.neighbour_kind[0] > 0, -1]
-    ]
-    return question, picture, places
+    try:
+        return explained_forecast.view(network, agent, by, BATCH)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--target") from error
 
 
 def _recording(path: Path) -> Recording:

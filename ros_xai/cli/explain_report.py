@@ -16,19 +16,6 @@ from ros_xai.explanation import metrics
 from ros_xai.explanation.attribution import Attribution
 
 
-def dots(
-    rgb: NDArray[np.uint8], places: list[tuple[int, int]], values: NDArray[np.float64]
-) -> NDArray[np.uint8]:
-    """The picture with a ring at every place (u, v), its area in proportion to the value."""
-    picture = rgb.copy()
-    largest = max(float(values.max()), 1e-12)
-    for place, value in zip(places, values):
-        cv2.circle(picture, place, 3, (255, 255, 255), -1, cv2.LINE_AA)
-        radius = round(16 * max(float(value) / largest, 0.0) ** 0.5)
-        cv2.circle(picture, place, radius, (255, 160, 0), 2, cv2.LINE_AA)
-    return picture
-
-
 def write(
     out: Path,
     shown: NDArray[np.uint8],

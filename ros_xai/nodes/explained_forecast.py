@@ -14,12 +14,15 @@ from ros_xai.data.forecasting import Tracks
 from ros_xai.explanation.perturbations import Thin, zero
 from ros_xai.explanation.scoring import fixed_batch
 from ros_xai.explanation.targets import EndPointAgreement, EndPointShift, most_likely_end
-from ros_xai.forecasting.features import Features, features, track_states
+from ros_xai.forecasting.features import Features, features, rotation_into, track_states
 from ros_xai.forecasting.network import Batch, Network
 from ros_xai.forecasting.raster import MapRaster
 from ros_xai.nodes.explained import BlackBox, Question
+from ros_xai.nodes.explained_view import View
 
 Array = NDArray[np.float32]
+BY = ("map", "neighbours")
+_ENLARGED = 6  # pixels of the picture per cell of a map crop
 
 
 def agent_features(network: Network, tracks: Tracks, raster: MapRaster, track: str) -> Features:
@@ -68,6 +71,38 @@ def about_forecast(box: BlackBox) -> Question:
     end = most_likely_end(*box.predict(box.inputs[None]))[0]
     reference = (float(end[0]), float(end[1]))
     return Question(box, EndPointShift(reference), EndPointAgreement(reference), either_way=True)
+
+
+def view(network: Network, agent: Features, by: str, batch_size: int) -> View:
+    """The question what the forecast rests on, by map or by neighbours, on a picture of the map
+    crop, heading up, in which the neighbours have their places.
+
+    Raises ValueError where there is nothing that could be masked.
+    """
+    make = forecast_by_map if by == "map" else forecast_by_neighbours
+    seen = agent.neighbour_kind[0] > 0
+    if not (seen.any() if by == "neighbours" else agent.map.any()):
+        raise ValueError(f"no {by} around the track: its forecast rests on its own past alone")
+    crop = network.config.context.crop
+    picture = np.repeat(np.repeat(agent.map[0].transpose(1, 2, 0), _ENLARGED, 0), _ENLARGED, 1)
+    scale = _ENLARGED / crop.resolution
+    places = [
+        (round((crop.side - state[1]) * scale), round((crop.ahead - state[0]) * scale))
+        for state in agent.neighbours[0, seen, -1].tolist()
+    ]
+    return View(
+        about_forecast(make(network, agent, batch_size)),
+        np.ascontiguousarray(picture // 2),  # room for the overlay's colours
+        places if by == "neighbours" else None,
+    )
+
+
+def end_in_map(question: Question, tracks: Tracks, track: str) -> NDArray[np.float64]:
+    """The explained end point (x, y) m in the frame of the tracks."""
+    present = track_states(tracks)[np.flatnonzero(tracks.id == track)[0], -1]
+    assert isinstance(question.target, EndPointShift)
+    ahead: NDArray[np.float64] = rotation_into(present[6]).T @ question.target.reference
+    return ahead + present[:2]
 
 
 @torch.inference_mode()

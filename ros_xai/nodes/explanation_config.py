@@ -5,21 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ros_xai.ros.parameters import NodeConfig, parameter
+from ros_xai.nodes.traffic_config import TrafficConfig
+from ros_xai.ros.parameters import parameter
+
+MASKABLE = {
+    "depth": ("image", "lidar"),
+    "segmentation": ("image",),
+    "forecasting": ("map", "neighbours"),
+}
 
 
 @dataclass(frozen=True)
-class ExplanationConfig(NodeConfig):
+class ExplanationConfig(TrafficConfig):
     """The parameters of the explanation node."""
 
-    task: Literal["depth", "segmentation"] = parameter(
+    task: Literal["depth", "segmentation", "forecasting"] = parameter(
         "depth", "the network that is explained", reload=True
     )
     weights: str = parameter(
         "", "weights of the explained node; empty: the shipped network", reload=True
     )
-    engine: Literal["torch", "openvino"] = parameter(
-        "torch", "what runs the network in batches", reload=True
+    engine: Literal["torch", "openvino", "openvino-int8"] = parameter(
+        "torch",
+        "what runs the network in batches; openvino-int8 for segmentation, torch for forecasting",
+        reload=True,
     )
     threads: int = parameter(1, "threads of openvino", bounds=(1, 256), reload=True)
     max_pixels: int = parameter(
@@ -37,8 +46,12 @@ class ExplanationConfig(NodeConfig):
     on_request: bool = parameter(
         False, "explain only after a call of ~/explain; else whenever the last one is done"
     )
-    target: str = parameter("car", "class that is explained (segmentation)")
-    by: Literal["image", "lidar"] = parameter("image", "input whose parts are masked (depth)")
+    target: str = parameter(
+        "car", "class (segmentation), or id of the track (forecasting) that is explained"
+    )
+    by: Literal["", "image", "lidar", "map", "neighbours"] = parameter(
+        "", "input whose parts are masked; empty: the image, of a forecast the map"
+    )
     region: tuple[int, ...] = parameter(
         (), "box asked about: left, top, right, bottom in pixels; empty: the whole image"
     )
@@ -63,6 +76,11 @@ class ExplanationConfig(NodeConfig):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        maskable = MASKABLE[self.task]
+        if self.by and self.by not in maskable:
+            known = " or ".join(maskable)
+            raise ValueError(f"by: expected {known} for task {self.task}; got {self.by}")
         if not self.region:
             return
         if len(self.region) != 4:

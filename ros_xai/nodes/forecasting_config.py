@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ros_xai.ros.parameters import NodeConfig, parameter
+from ros_xai.nodes.traffic_config import TrafficConfig
+from ros_xai.ros.parameters import parameter
 
 
 @dataclass(frozen=True)
-class ForecastingConfig(NodeConfig):
+class ForecastingConfig(TrafficConfig):
     """The parameters of the forecasting node."""
 
     weights: str = parameter(
@@ -18,37 +18,8 @@ class ForecastingConfig(NodeConfig):
     threads: int = parameter(
         0, "threads of torch, in the whole process; 0: its choice", bounds=(0, 256), reload=True
     )
-    input_type: Literal["markers", "detections", "tracked_objects"] = parameter(
-        "markers",
-        "type of `tracks`: visualization_msgs/MarkerArray, vision_msgs/Detection3DArray or "
-        "autoware_perception_msgs/TrackedObjects",
-        reload=True,
-    )
-    map_file: str = parameter(
-        "",
-        "a map instead of the topics: Argoverse 2 or the world's .json, Lanelet2 .osm",
-        reload=True,
-    )
-    map_origin: tuple[float, ...] = parameter(
-        (), "latitude and longitude of the map frame's origin, degrees; for .osm", reload=True
-    )
-    max_gap: float = parameter(
-        1.0, "a track not seen for longer begins anew, s", bounds=(0.05, 2.0), reload=True
-    )
-    max_speed: float = parameter(
-        60.0,
-        "a track that moves faster was given another's id and begins anew, m/s",
-        bounds=(1.0, 200.0),
-        reload=True,
-    )
     max_agents: int = parameter(
         200, "most agents forecast per message; those given later are context", bounds=(1, 2000)
     )
     publish_markers: bool = parameter(True, "publish forecast/markers, for people")
     marker_modes: int = parameter(3, "modes shown per agent", bounds=(1, 50))
-
-    def __post_init__(self) -> None:
-        if len(self.map_origin) not in (0, 2):
-            raise ValueError(
-                f"map_origin: expected latitude and longitude, or nothing; got {self.map_origin}"
-            )

@@ -264,7 +264,12 @@ def test_classes_are_explained_and_segmented_as_before(scenes, ros_context, tmp_
     overrides = [Parameter(name, value=value) for name, value in settings.items()]
     segmentation = SegmentationNode(context=ros_context, parameter_overrides=overrides)
     scene = scenes(
-        segmentation, task="segmentation", weights=str(weights), target=seen, region=[0, 0, 128, 64]
+        segmentation,
+        task="segmentation",
+        by="image",
+        weights=str(weights),
+        target=seen,
+        region=[0, 0, 128, 64],
     )
     answers: dict[int, np.ndarray] = {}
     scene.peer.create_subscription(
