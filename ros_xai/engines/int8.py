@@ -7,7 +7,7 @@ layers, calibrated by the extremes that real inputs reach.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,13 @@ from numpy.typing import NDArray
 from ros_xai.engines.base import EngineError
 
 
-def quantize_int8(model: bytes, calibration: Iterable[Mapping[str, NDArray[Any]]]) -> bytes:
-    """The graph in INT8. calibration: inputs by name, a dozen typical ones at least.
+def quantize_int8(
+    model: bytes,
+    calibration: Iterable[Mapping[str, NDArray[Any]]],
+    operators: Sequence[str] | None = ("Conv", "Gemm", "MatMul"),
+) -> bytes:
+    """The graph in INT8. calibration: inputs by name, a dozen typical ones at least. operators: the
+    types of those in INT8, None for all that can be, which is faster and a little less exact.
 
     Raises EngineError without calibration inputs, or where onnxruntime or onnx is missing.
     """
@@ -45,6 +50,6 @@ def quantize_int8(model: bytes, calibration: Iterable[Mapping[str, NDArray[Any]]
         q.quantize_static(
             str(source), str(folder / "int8.onnx"), Reader(), quant_format=q.QuantFormat.QDQ,
             per_channel=True, activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+            op_types_to_quantize=operators and list(operators),
         )  # fmt: skip
         return (folder / "int8.onnx").read_bytes()

@@ -19,6 +19,7 @@ from ros_xai.core.camera import scale_intrinsics
 from ros_xai.depth.estimator import DepthEstimator, network_size
 from ros_xai.depth.inputs import network_input, resize_sparse
 from ros_xai.engines.base import Engine
+from ros_xai.engines.calibrated import CalibratedEngine
 from ros_xai.engines.openvino_engine import OpenVinoEngine
 from ros_xai.engines.torch_engine import TorchEngine
 from ros_xai.explanation.perturbations import Baseline, Blend, Perturbation, Thin, mean_colour, zero
@@ -34,6 +35,7 @@ from ros_xai.segmentation import segmenter
 from ros_xai.segmentation.network import SegmentationNetwork
 
 Mask = NDArray[np.bool_]
+BATCHING = ("torch", "openvino", "openvino-int8")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,20 @@ def about_class(box: BlackBox, index: int, region: Mask | None = None) -> Questi
     return Question(box, RegionLogit(index, zone), agreement, either_way=False)
 
 
+def at_network_size(
+    estimator: DepthEstimator,
+    image: NDArray[np.uint8],
+    sparse_depth: NDArray[np.float32],
+    intrinsics: ArrayLike,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64]]:
+    """Image, returns and intrinsics at the size that the estimator works at."""
+    height, width = sparse_depth.shape
+    rows, columns = network_size(height, width, intrinsics, estimator.max_pixels)
+    small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    K = scale_intrinsics(intrinsics, columns / width, rows / height)
+    return small, resize_sparse(sparse_depth, rows, columns), K
+
+
 def depth_by_image(
     estimator: DepthEstimator,
     image: NDArray[np.uint8],
@@ -98,7 +114,7 @@ def depth_by_image(
 
     image: uint8 [H, W, 3] rgb; sparse_depth: [H, W] metres, 0 = none; intrinsics: [3, 3].
     """
-    small, sparse, K = _at_network_size(estimator, image, sparse_depth, intrinsics)
+    small, sparse, K = at_network_size(estimator, image, sparse_depth, intrinsics)
     frame = network_input(small, sparse, K)
 
     def predict(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,7 +134,7 @@ def depth_by_lidar(
     batch_size: int,
 ) -> BlackBox:
     """Depth [n, h, w] (m) as a function of the returns [1, h, w] (m), the image being as it is."""
-    small, sparse, K = _at_network_size(estimator, image, sparse_depth, intrinsics)
+    small, sparse, K = at_network_size(estimator, image, sparse_depth, intrinsics)
 
     def predict(returns: NDArray[np.float32]) -> NDArray[np.float32]:
         frames = [network_input(small, each[0], K) for each in returns]
@@ -141,10 +157,20 @@ def classes_by_image(
     small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
     inputs = np.ascontiguousarray(small.transpose(2, 0, 1), dtype=np.float32) / 255
 
+    if isinstance(engine, CalibratedEngine) and not engine.calibrated:
+        engine.calibrate([{"image": _some_masked(inputs)}])
+
     def predict(images: NDArray[np.float32]) -> NDArray[np.float32]:
         return engine({"image": images})["logits"]
 
     return BlackBox(inputs, fixed_batch(predict, batch_size), Blend(mean_colour), mean_colour)
+
+
+def _some_masked(image: NDArray[np.float32], count: int = 8) -> NDArray[np.float32]:
+    """The image [C, H, W] and some of what explaining it makes of it, [count, C, H, W]."""
+    masks = np.random.default_rng(0).integers(0, 2, (count, 8, 8)).astype(np.float32)
+    masks[0] = 1
+    return Blend(mean_colour)(image, (8, 8))(masks)
 
 
 def logits_engine(
@@ -156,13 +182,14 @@ def logits_engine(
     """The network up to its logits at stride 4: a node's answer is their upsampled argmax.
 
     Means over a region need no upsampling, and argmax would hide how sure the network is. Nor do
-    they need more than bfloat16, which openvino computes in where the CPU can.
+    they need more than bfloat16, which openvino computes in where the CPU can; openvino-int8 takes
+    its ranges from the first image that is asked about, and is meant for the like of it.
     """
     logits = _Logits(network).eval()
     if engine == "torch":
         return TorchEngine(logits, ("image",), ("logits",))
-    if engine != "openvino":
-        raise ValueError(f"expected engine torch or openvino, which batch; got {engine!r}")
+    if engine not in BATCHING:
+        raise ValueError(f"expected an engine of {', '.join(BATCHING)}; got {engine!r}")
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its future
@@ -176,6 +203,8 @@ def logits_engine(
             opset_version=17,
             dynamo=False,
         )
+    if engine == "openvino-int8":
+        return CalibratedEngine(buffer.getvalue(), threads)
     return OpenVinoEngine(buffer.getvalue(), threads, precision)
 
 
@@ -192,16 +221,3 @@ def _at_size(region: Mask, box: BlackBox) -> Mask:
     rows, columns = box.inputs.shape[1:]
     small = cv2.resize(region.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
     return np.asarray(small > 0)
-
-
-def _at_network_size(
-    estimator: DepthEstimator,
-    image: NDArray[np.uint8],
-    sparse_depth: NDArray[np.float32],
-    intrinsics: ArrayLike,
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64]]:
-    height, width = sparse_depth.shape
-    rows, columns = network_size(height, width, intrinsics, estimator.max_pixels)
-    small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
-    K = scale_intrinsics(intrinsics, columns / width, rows / height)
-    return small, resize_sparse(sparse_depth, rows, columns), K

@@ -96,6 +96,22 @@ def test_the_fast_precision_gives_two_digits(scene) -> None:
     assert error < 0.03 * np.abs(expected).max()
 
 
+def test_eight_bits_rank_the_parts_of_an_image_as_full_precision_does(scene) -> None:
+    for package in ("openvino", "onnx", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    network = bright_or_dark()
+    engine = explained.logits_engine(network, "openvino-int8", 1)
+    assert not engine.calibrated
+    fast = explained.classes_by_image(engine, scene[0], 8192, BATCH)
+    assert engine.calibrated and engine.name.endswith("int8")
+    exact = explained.classes_by_image(
+        explained.logits_engine(network, "openvino", 1, "f32"), scene[0], 8192, BATCH
+    )
+    expected = exact.predict(exact.inputs[None])
+    error = np.abs(fast.predict(fast.inputs[None]) - expected).max()
+    assert 0 < error < 0.05 * np.abs(expected).max()
+
+
 def test_a_class_is_asked_about_where_it_is_the_answer(scene) -> None:
     network = bright_or_dark()
     engine = explained.logits_engine(network, "torch")
@@ -112,5 +128,5 @@ def test_a_class_is_asked_about_where_it_is_the_answer(scene) -> None:
 
 
 def test_an_engine_that_does_not_batch_is_refused() -> None:
-    with pytest.raises(ValueError, match="torch or openvino"):
+    with pytest.raises(ValueError, match="torch, openvino, openvino-int8; got 'onnxruntime'"):
         explained.logits_engine(bright_or_dark(), "onnxruntime")

@@ -1,0 +1,74 @@
+"""Eight bits against the arithmetic they stand for."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ros_xai.engines.calibrated import CalibratedEngine
+
+for package in ("onnx", "onnxruntime", "openvino"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+
+def exported(network: nn.Module, channels: int) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about its future
+        torch.onnx.export(
+            network.eval(),
+            (torch.zeros(1, channels, 8, 8),),
+            buffer,
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_axes={"image": {0: "batch", 2: "height", 3: "width"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    return buffer.getvalue()
+
+
+def test_what_eight_bits_can_tell_apart_is_exact() -> None:
+    """Weights k / 127 and inputs k / 255 over the whole range are on the grid of 8 bits; the sums
+    are not, but for a rounding to their own grid of 255 steps."""
+    rng = np.random.default_rng(0)
+    conv = nn.Conv2d(3, 4, 1, bias=False)
+    weights = rng.integers(-127, 128, (4, 3, 1, 1))
+    weights[:, 0] = 127  # the largest of each channel sets its step
+    conv.weight.data = torch.from_numpy(weights / 127).float()
+    image = (rng.integers(0, 256, (2, 3, 8, 8)) / 255).astype(np.float32)
+    image[0, 0, 0, 0], image[0, 0, 0, 1] = 0, 1
+    engine = CalibratedEngine(exported(conv, 3), threads=1)
+    engine.calibrate([{"image": image}])
+    with torch.no_grad():
+        expected = conv(torch.from_numpy(image)).numpy()
+    ours = engine({"image": image})["logits"]
+    step = np.ptp(expected) / 255
+    assert np.abs(ours - expected).max() < 0.51 * step + 1e-5
+    assert np.abs(ours - expected).max() > 0.1 * step  # it does round
+
+
+def test_values_beyond_what_was_seen_are_clipped_to_it() -> None:
+    network = nn.Conv2d(1, 1, 1, bias=False)
+    network.weight.data.fill_(1.0)
+    engine = CalibratedEngine(exported(network, 1), threads=1)
+    seen = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 1, 8, 8)
+    before = engine({"image": 2 * seen})["logits"]
+    np.testing.assert_allclose(before, 2 * seen, rtol=0.01)
+    engine.calibrate([{"image": seen}])
+    assert engine({"image": 2 * seen})["logits"].max() == pytest.approx(1, abs=0.01)
+
+
+def test_every_sample_is_looked_at() -> None:
+    network = nn.Conv2d(1, 1, 1, bias=False)
+    network.weight.data.fill_(1.0)
+    small = np.full((1, 1, 8, 8), 0.5, np.float32)
+    large = np.full((1, 1, 8, 8), 4.0, np.float32)
+    engine = CalibratedEngine(exported(network, 1), threads=1)
+    engine.calibrate({"image": each} for each in (small, large))
+    assert engine({"image": large})["logits"].max() == pytest.approx(4, abs=0.02)
