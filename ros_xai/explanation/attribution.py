@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ros_xai.explanation.masks import upsampler
+
 Array = NDArray[np.float64]
 
 
@@ -19,7 +21,9 @@ class Attribution:
     pixels. shape: (H, W) of the input. forwards: evaluations of the network it took.
     standard_error: of `values` where the method knows it. slope: the mean change of the score from
     hiding to keeping each cell, for Sobol. first: first-order Sobol indices where they were asked
-    for. constant: [(T,)] true where the output did not react at all.
+    for. constant: [(T,)] true where the output did not react at all. smooth: whether the heatmap is
+    a B-spline over the cells, for masks that reach into their neighbours, or goes through `values`.
+    by_slope: whether `values` have the signs of `slope`.
     """
 
     method: str
@@ -30,6 +34,8 @@ class Attribution:
     slope: Array | None = None
     first: Array | None = None
     constant: NDArray[np.bool_] | bool = False
+    smooth: bool = False
+    by_slope: bool = False
 
     def __getitem__(self, target: int) -> Attribution:
         """The attribution of one of several targets."""
@@ -51,19 +57,34 @@ class Attribution:
         """
         if self.slope is None:
             raise ValueError(f"a {self.method} attribution has no slope to take signs from")
-        return replace(self, values=self.values * np.sign(self.slope))
+        return replace(self, values=self.values * np.sign(self.slope), by_slope=True)
 
     def heatmap(self) -> NDArray[np.float32]:
-        """`values` of one target, cubically interpolated to the input: float32 [H, W], signed."""
+        """`values` of one target at every pixel of the input: float32 [H, W], signed.
+
+        Cubic interpolation, or where they are `smooth` a cubic B-spline: single cells are noisy
+        long after their surroundings are known. Signs are then those of the smooth slope.
+        """
         if self.values.ndim != 2:
             shape = list(self.values.shape)
             raise ValueError(f"expected the cells of one target, attribution[k]; got {shape}")
         values = self.values.astype(np.float32)
         if values.shape == self.shape:
             return values
+        if self.smooth:
+            return self._spline()
         height, width = self.shape
         enlarged = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
         return np.asarray(enlarged, dtype=np.float32)
+
+    def _spline(self) -> NDArray[np.float32]:
+        rows, columns = self.values.shape
+        enlarge = upsampler((rows, columns), self.shape, "spline")
+        if not self.by_slope or self.slope is None:
+            return enlarge(self.values[None])[0]
+        indices = self.values * np.sign(self.slope)
+        heat, slope = enlarge(np.stack([indices, self.slope]))
+        return heat * np.sign(slope)
 
     def top(self, count: int = 5) -> list[tuple[int, int]]:
         """(row, column) of the most important cells of one target, the first one first."""

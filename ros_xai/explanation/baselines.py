@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,10 @@ from ros_xai.explanation.targets import Target
 class Rise:
     """Mean of random smooth masks weighted by the score under them.
 
-    sum_k y_k M_k / sum_k M_k with binary grids upsampled bilinearly and shifted at random: the
-    paper's sum over N E[M], with the realised sum of masks in place of its expectation, which has
-    less noise. Source: Petsiuk et al., BMVC 2018 (arXiv 1806.07421), eq. 6; defaults of section 4
-    with 4000 masks.
+    sum_k y_k M_k / sum_k M_k with binary grids upsampled bilinearly and shifted at random.
+    over: "realised", that sum of the masks, which has less noise as an offset of the scores drops
+    out; or "expected", N E[M] in its place (the paper). Source: Petsiuk et al., BMVC 2018
+    (arXiv 1806.07421), eq. 6; defaults of section 4 with 4000 masks.
     """
 
     predict: Predict
@@ -32,6 +33,7 @@ class Rise:
     baseline: Baseline = zero
     batch_size: int = 32
     seed: int = 0
+    over: Literal["realised", "expected"] = "realised"
 
     def explain(self, image: NDArray[np.float32], target: Target | None = None) -> Attribution:
         """Importance of every pixel; arguments as `SobolExplainer.explain`."""
@@ -58,7 +60,8 @@ class Rise:
             done += len(masks)
             if done - published >= every or done == self.masks:
                 published = done
-                values = (weighted / np.maximum(covered, 1e-4)).reshape(-1, height, width)
+                sums = covered if self.over == "realised" else np.full(1, done * self.keep)
+                values = (weighted / np.maximum(sums, 1e-4)).reshape(-1, height, width)
                 yield Attribution(
                     "rise", values[0] if len(values) == 1 else values, (height, width), done
                 )

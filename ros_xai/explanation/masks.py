@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-Interpolation = Literal["bilinear", "nearest"]
+Interpolation = Literal["bilinear", "nearest", "spline"]
 
 
 def upsampler(
@@ -19,8 +19,10 @@ def upsampler(
 ) -> Callable[[NDArray[np.floating | np.bool_]], Array]:
     """The function from cell masks [n, *grid] to masks float32 [n, *shape].
 
-    Both interpolations are linear and separable, so all masks of a batch are two matrix products.
+    All interpolations are linear and separable, so all masks of a batch are two matrix products.
     Cells tile the image (half-pixel centres, borders repeated), as torch's interpolate does.
+    "spline" is the uniform cubic B-spline with the cells as control points: it smooths, as tents
+    (bilinear masks) averaged over tents do.
     """
     rows, columns = (_weights(g, n, interpolation) for g, n in zip(grid, shape))
 
@@ -38,8 +40,16 @@ def _weights(cells: int, size: int, interpolation: Interpolation) -> Array:
     if interpolation == "nearest":
         weights[pixels, _cell(pixels, cells, size)] = 1
         return weights
+    if interpolation == "spline":
+        place = (pixels + 0.5) * cells / size - 0.5
+        low = np.floor(place).astype(int)
+        for step, share in enumerate(_cubic_b_spline(place - low)):
+            np.add.at(weights, (pixels, (low + step - 1).clip(0, cells - 1)), share)
+        return weights
     if interpolation != "bilinear":
-        raise ValueError(f"expected interpolation bilinear or nearest; got {interpolation!r}")
+        raise ValueError(
+            f"expected interpolation bilinear, nearest or spline; got {interpolation!r}"
+        )
     position = ((pixels + 0.5) * cells / size - 0.5).clip(0, cells - 1)
     low = np.minimum(position.astype(int), max(cells - 2, 0))
     share = (position - low).astype(np.float32)
@@ -47,6 +57,12 @@ def _weights(cells: int, size: int, interpolation: Interpolation) -> Array:
     if cells > 1:
         weights[pixels, low + 1] = share
     return weights
+
+
+def _cubic_b_spline(t: NDArray[np.float64]) -> Array:
+    """Weights [4, n] of the control points at -1, 0, 1 and 2 for positions t [n] in [0, 1)."""
+    basis = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (t + t**2 - t**3) + 1, t**3]
+    return np.stack(basis).astype(np.float32) / 6
 
 
 def cells_of(region: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.bool_]:

@@ -57,6 +57,21 @@ def test_rise_is_the_conditional_mean_of_the_score() -> None:
     assert heat[0, 0] == pytest.approx(0.5, abs=0.02)
 
 
+def test_rise_over_what_its_masks_cover_forgets_an_offset_and_as_published_does_not() -> None:
+    seen = []
+
+    def constant(images: np.ndarray) -> np.ndarray:
+        seen.append(images[:, 0].copy())
+        return np.full(len(images), 3.0)
+
+    ones = np.ones((1, *SHAPE), dtype=np.float32)
+    heat = Rise(constant, masks=50, batch_size=50).explain(ones).values
+    np.testing.assert_allclose(heat, 3, rtol=1e-6)
+    published = Rise(constant, masks=50, batch_size=50, over="expected").explain(ones).values
+    np.testing.assert_allclose(published, 3 * seen[1].mean(0) / 0.5, rtol=1e-5)
+    assert published.std() > 0.05
+
+
 def test_rise_masks_keep_half_and_its_stream_ends_in_its_answer() -> None:
     sizes = []
 

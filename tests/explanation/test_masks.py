@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import map_coordinates
 
 from ros_xai.explanation.masks import cells_of, upsampler
 
@@ -30,6 +31,20 @@ def test_is_torchs_interpolation(
     np.testing.assert_allclose(ours, theirs[:, 0].numpy(), atol=1e-5)
 
 
+@settings(max_examples=40, deadline=None)
+@given(grid=sizes, shape=st.tuples(st.integers(9, 41), st.integers(9, 41)), seed=st.integers(0, 99))
+def test_a_spline_is_scipys_with_the_cells_as_control_points(
+    grid: tuple[int, int], shape: tuple[int, int], seed: int
+) -> None:
+    cells = np.random.default_rng(seed).random(grid)
+    at = [(np.arange(n) + 0.5) * g / n - 0.5 for g, n in zip(grid, shape)]
+    theirs = map_coordinates(
+        cells, np.meshgrid(*at, indexing="ij"), order=3, prefilter=False, mode="nearest"
+    )
+    ours = upsampler(grid, shape, "spline")(cells[None])[0]
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
 def test_cells_of_a_region_are_those_whose_pixels_it_holds() -> None:
     region = np.zeros((20, 30), dtype=bool)
     region[4:11, 29] = True
@@ -39,5 +54,5 @@ def test_cells_of_a_region_are_those_whose_pixels_it_holds() -> None:
 
 
 def test_unknown_interpolation() -> None:
-    with pytest.raises(ValueError, match="bilinear or nearest; got 'cubic'"):
+    with pytest.raises(ValueError, match="bilinear, nearest or spline; got 'cubic'"):
         upsampler((2, 2), (4, 4), "cubic")
