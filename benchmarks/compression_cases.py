@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.sobol import photographs, street_scenes
+from benchmarks.imagenet import photographs, street_scenes
 from ros_xai.cli.prune_tasks import Task, depth_task, segmentation_task
 from ros_xai.engines.base import Engine
 from ros_xai.engines.compile import Signature
