@@ -28,12 +28,11 @@ class Weights:
     free_bits: float = 0.07  # nats of that divergence that are free
     blind: float = 1.0  # lambda of eq. 5
     divergence: float = 5.0  # lambda_KL of eq. 5
-    every: float = 0.05  # share of the likelihood in which all modes count alike
     unfused: float = 0.1  # of RUBiZ's likelihood with the full branch's own latent
 
 
 class Branch(NamedTuple):
-    """Logits [B,K] of p(z|x) and q(z|x,y), and log p(y|x,z) [B,K] in nats."""
+    """Logits [B,K] of p(z|x) and q(z|x,y), and log p(y_t|x,z) [B,K,T] in nats per step."""
 
     prior: Tensor
     posterior: Tensor
@@ -51,7 +50,7 @@ class Branches(Protocol):
 
 
 def log_density(modes: Modes, truth: Tensor, position_noise: float = 0.01) -> Tensor:
-    """log p(y|x,z) [B,K] in nats of the truth [B,T,2] under each mode, summed over the steps.
+    """log p(y_t|x,z) [B,K,T] in nats of each step of the truth [B,T,2] under each mode.
 
     A step counts at most 6 nats: nothing is gained by certainty beyond a centimetre, the noise of
     the tracks that is added to the covariance. It counts at least about -6, as CAB clamps it, so
@@ -67,12 +66,19 @@ def log_density(modes: Modes, truth: Tensor, position_noise: float = 0.01) -> Te
     mahalanobis = (d * x * x - 2 * b * x * y + a * y * y) / determinant
     step = -0.5 * (mahalanobis + determinant.log()) - math.log(2 * math.pi)
     floor = -6 - 0.5 * (x * x + y * y) / OUTLIER**2
-    return torch.logaddexp(step, floor).clamp(max=6.0).sum(dim=-1)
+    return torch.logaddexp(step, floor).clamp(max=6.0)
 
 
 def mixture_log_likelihood(logits: Tensor, log_density: Tensor) -> Tensor:
-    """log sum_z p(z) p(y|x,z) [B], eq. 1: a mixture of whole trajectories."""
-    return torch.logsumexp(logits.log_softmax(dim=-1) + log_density, dim=-1)
+    """sum_t log sum_z p(z) p(y_t|x,z) [B] of logits [B,K] and log densities [B,K,T]: eq. 1 with a
+    mixture at every step, as the code of Trajectron++ and CAB has it.
+
+    In a mixture of whole trajectories twelve steps' nats stand against a logit that is clipped to
+    a few: the truth picks its mode whatever the latent says, so that a latent that says nothing, or
+    names a mode that fits few, costs nothing.
+    """
+    weighted = logits.log_softmax(dim=-1)[..., None] + log_density
+    return torch.logsumexp(weighted, dim=-2).sum(dim=-1)
 
 
 def categorical_kl(logits: Tensor, other: Tensor) -> Tensor:
@@ -94,13 +100,9 @@ def _entropy(p: Tensor) -> Tensor:
 def cvae(branch: Branch, weights: Weights, likelihood_weight: Tensor | float = 1.0) -> Tensor:
     """Eq. 2 with Trajectron++'s mutual information; modes are weighed by q in the likelihood.
 
-    A mode far off has no part in the mixture's gradient: it would stay where it began, and the
-    prior, which the mutual information spreads, could still choose it. So `every` of the likelihood
-    is shared by all modes alike (Rupprecht et al., ICCV 2017, relax a choice of one in this way).
     `likelihood_weight` [B] weighs the samples' likelihoods.
     """
-    mixture = mixture_log_likelihood(branch.posterior, branch.log_density)
-    likelihood = torch.lerp(mixture, branch.log_density.mean(dim=-1), weights.every)
+    likelihood = mixture_log_likelihood(branch.posterior, branch.log_density)
     kl = categorical_kl(branch.posterior, branch.prior).mean().clamp(min=weights.free_bits)
     bound = -(likelihood_weight * likelihood).mean() + weights.kl * kl
     return bound - mutual_information(branch.prior)

@@ -52,9 +52,7 @@ class ShippedConfig:
     objective: str = "cab"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(
-            steps=400, weights=Weights(kl=10.0, divergence=2.0, every=0.0)
-        )
+        default_factory=lambda: TrainingConfig(steps=400, weights=Weights(kl=10.0, divergence=2.0))
     )
 
 
