@@ -36,6 +36,9 @@ class TrainingConfig:
     """Steps and rates, the same for every objective. CAB: 5000 batches of 256 at 0.003, KL weight
     100; at this size and these few steps ten times less KL weight learns faster.
 
+    Gradients come in bursts, when a mode that is sure of itself is wrong; with Adam's usual memory
+    one burst can blow up the map encoder, which then never learns again: hence `beta2`.
+
     Logits of the latent are clipped to +-`clip`, which bounds the divergence that CAB maximises.
     Clip and KL weight rise along sigmoids centred at the given shares of the training.
     """
@@ -44,6 +47,7 @@ class TrainingConfig:
     batch: int = 128
     learning_rate: float = 5e-3
     warm_up: int = 200
+    beta2: float = 0.99
     clip: float = 5.0
     clip_centre: float = 0.1
     kl_centre: float = 0.15
@@ -141,6 +145,7 @@ def train(
         seed=seed,
         learning_rate=config.learning_rate,
         warm_up=config.warm_up,
+        beta2=config.beta2,
     )
     trainee = Trainee(network, OBJECTIVES[objective], config)
     fit(trainee, make_batch, loop, folder, process, show=show)

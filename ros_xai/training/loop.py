@@ -39,13 +39,18 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """``warm_up``: steps of linearly rising rate; after it a cosine down to ``final_rate``."""
+    """``warm_up``: steps of linearly rising rate; after it a cosine down to ``final_rate``.
+
+    ``beta2``: how long Adam remembers the size of gradients. A gradient that comes after a quiet
+    time moves every weight by up to (1 - beta1) / sqrt(1 - beta2) rates at once.
+    """
 
     steps: int
     seed: int = 0
     learning_rate: float = 1e-4
     final_rate: float = 0.1  # share of the learning rate at the end
     warm_up: int = 0
+    beta2: float = 0.999
     weight_decay: float = 1e-5
     clip_norm: float = 10.0
     log_every: int = 20
@@ -86,7 +91,12 @@ def fit(
     """
     module.to(process.device).train()
     trained = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.Adam(
+        trained,
+        config.learning_rate,
+        betas=(0.9, config.beta2),
+        weight_decay=config.weight_decay,
+    )
     batches: Iterator[Batch] | None = None
 
     def step(number: int) -> Metrics:

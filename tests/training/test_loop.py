@@ -65,6 +65,27 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert torch.equal(first.weight, again.weight)
 
 
+class Burst(Line):
+    """A slope of 0.001, and of 1 at the last of 600 steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = []
+
+    def forward(self, batch):
+        self.path.append(self.weight.item())
+        return {"loss": self.weight.sum() * (1.0 if len(self.path) == 600 else 1e-3)}
+
+
+@pytest.mark.parametrize("beta2", [0.99, 0.9])
+def test_a_burst_after_a_quiet_time_moves_a_weight_as_far_as_beta2_says(tmp_path, beta2):
+    model = Burst()
+    loop = LoopConfig(600, learning_rate=1e-3, final_rate=1.0, weight_decay=0.0, beta2=beta2)
+    fit(model, batch, loop, tmp_path, show=False)
+    moved = model.path[-1] - model.weight.item()
+    assert moved == pytest.approx(1e-3 * (1 - 0.9) / (1 - beta2) ** 0.5, rel=0.02)
+
+
 def test_ranks_and_steps_see_different_numbers_and_seeds_repeat():
     draws = {(s, r): generator(0, s, r).random() for s in range(3) for r in range(3)}
     assert len(set(draws.values())) == 9
