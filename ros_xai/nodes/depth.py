@@ -68,7 +68,9 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         self._lock = threading.Lock()  # of what the executor's threads share
         self._camera: Camera | None = None
         self._pairing: Pairing[tuple[Arrival, NDArray[np.uint8]], Cloud] = Pairing(
-            ("image", "points"), lambda: self.config.times, self._drop_unpaired
+            ("image", "points"),
+            lambda: self.config.times,
+            lambda reason: self.pipeline.drop(*reason.split(".", 1)),
         )
         self._without_lidar = 0
         self._pixels_hit: int | None = None
@@ -186,9 +188,6 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         for (arrival, rgb), cloud in ready[-1:]:
             self.pipeline.submit(arrival, DepthInputs(rgb, camera, cloud))
 
-    def _drop_unpaired(self, reason: str) -> None:
-        self.pipeline.drop(*reason.split(".", 1))
-
     def _listen_to_transforms(self) -> None:
         # Kept over clean-ups: the distribution's listener cannot be ended before its node.
         if not LIVE_TF or self._transforms is not None:
@@ -214,8 +213,9 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         with stages("inference"):
             depth = estimator(rgb, sparse, camera.intrinsics)
         with stages("postprocess"):
-            known = np.isfinite(depth) & (depth > 0) & _seen(inputs.camera)
-            depth = np.where(known, depth, np.float32(np.nan))
+            known = (depth > 0) & (depth < np.inf) & _seen(inputs.camera)
+            if not known.all():
+                depth = np.where(known, depth, np.float32(np.nan))
             outputs = [
                 (self._depth, images.to_message(depth, "32FC1", frame.header)),
                 (self._depth_camera, camera_info.to_message(camera, frame.header)),

@@ -38,13 +38,20 @@ class InputsFirst(SingleThreadedExecutor):
         self._inputs_only = False
         self._next_look = 0.0
 
+    def add_node(self, node: Node) -> bool:
+        """Takes the node's callbacks; of those ready at once, the first node's come first."""
+        self._inputs.setdefault(node, _Inputs(node))
+        return super().add_node(node)
+
+    def remove_node(self, node: Node) -> None:
+        """Leaves the node's callbacks alone."""
+        super().remove_node(node)
+        self._inputs.pop(node, None)
+
     def get_nodes(self) -> list[Any]:
         """The nodes, or their inputs where only those are waited for."""
-        nodes = super().get_nodes()
-        if not self._inputs_only:
-            return nodes
-        self._inputs = {node: self._inputs.get(node) or _Inputs(node) for node in nodes}
-        return list(self._inputs.values())
+        inputs = list(self._inputs.items())
+        return [only if self._inputs_only else node for node, only in inputs]
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """At most one input, or all that is ready; waits no longer than `SELDOM_S`."""
