@@ -17,13 +17,13 @@ from ros_xai.core.config import ConfigError
 from ros_xai.data.segmentation import DataError
 from ros_xai.engines.base import Engine, EngineError, measure, warm_up
 from ros_xai.engines.bundle import write_bundle
-from ros_xai.engines.compile import EngineName, to_onnx
+from ros_xai.engines.compile import ENGINE_NAMES, EngineName, to_onnx
 from ros_xai.engines.int8 import quantize_int8
 from ros_xai.segmentation.bundle import BundleError
 
-ENGINES: tuple[EngineName, ...] = ("torch", "onnxruntime", "openvino")
+JUDGE: EngineName = "openvino"  # what metric and error are measured on, else onnxruntime or torch
+INT8_ENGINES: tuple[EngineName, ...] = ("onnxruntime", "openvino")
 ROUNDS = 15
-CALIBRATED = 12  # images, at most
 
 app = typer.Typer(
     help="Make a trained network smaller, without data or training.\n\n"
@@ -42,9 +42,16 @@ How = Annotated[Strategy, typer.Option(help="How alpha is spread over depth.")]
 Link = Annotated[
     Linkage, typer.Option(help="complete: no chains of neighbours in one class; loses less.")
 ]
+Multiple = Annotated[
+    int,
+    typer.Option(min=1, help="Keep channels by so many: 16 is what a CPU's vector register holds."),
+]
 Weights = Annotated[Path | None, typer.Option(help="Not the shipped network.")]
 Out = Annotated[Path, typer.Option(help="Folder of the bundle.")]
-Int8 = Annotated[bool, typer.Option("--int8", help="Quantise to INT8, calibrated on the images.")]
+Int8 = Annotated[
+    bool,
+    typer.Option("--int8", help="Quantise to INT8, calibrated on images that it is not judged on."),
+]
 
 
 @app.command()
@@ -53,6 +60,7 @@ def depth(
     alpha: Alpha = 0.0,
     strategy: How = "constant",
     linkage: Link = "connected",
+    multiple: Multiple = 1,
     weights: Weights = None,
     kitti: Annotated[
         Path | None, typer.Option(help="KITTI clip to judge on; $ROS_XAI_DATA/kitti.")
@@ -65,9 +73,12 @@ def depth(
     \b
     Examples:
       ros_xai prune depth --method red++ --alpha 0.1 --out bundle/
-      ros_xai prune depth --alpha 0.03 --linkage complete --kitti my/clip
+      ros_xai prune depth --alpha 0.1 --linkage complete --multiple 16 --kitti my/clip
     """
-    options = {"method": method, "alpha": alpha, "strategy": strategy, "linkage": linkage}
+    options = {
+        "method": method, "alpha": alpha, "strategy": strategy, "linkage": linkage,
+        "multiple": multiple,
+    }  # fmt: skip
     _run(lambda: depth_task(weights, kitti or _data("kitti")), options, int8, out)
 
 
@@ -77,6 +88,7 @@ def segmentation(
     alpha: Alpha = 0.0,
     strategy: How = "constant",
     linkage: Link = "connected",
+    multiple: Multiple = 1,
     weights: Weights = None,
     labelled: Annotated[
         Path | None,
@@ -92,7 +104,10 @@ def segmentation(
       ros_xai prune segmentation --alpha 0.002 --linkage complete --out bundle/
       ros_xai prune segmentation --method red --weights mine.safetensors
     """
-    options = {"method": method, "alpha": alpha, "strategy": strategy, "linkage": linkage}
+    options = {
+        "method": method, "alpha": alpha, "strategy": strategy, "linkage": linkage,
+        "multiple": multiple,
+    }  # fmt: skip
     _run(lambda: segmentation_task(weights, labelled or _data("camvid/val")), options, int8, out)
 
 
@@ -118,13 +133,13 @@ def _run(make: Callable[[], Task], options: dict[str, Any], int8: bool, out: Pat
 def compress(task: Task, options: dict[str, Any], int8: bool, out: Path) -> dict[str, Any]:
     """Compress, judge, write the bundle; the figures on its card."""
     method = red_pp if options["method"] == "red++" else red
-    alpha, strategy, linkage = (options[name] for name in ("alpha", "strategy", "linkage"))
-    pruned = method(task.module, task.example, alpha, strategy, linkage=linkage)
+    how = {name: value for name, value in options.items() if name != "method"}
+    pruned = method(task.module, task.example, **how)
     model = to_onnx(task.deploy(pruned.module), task.signature)
     if int8:
-        if not task.inputs:
+        if not task.calibration:
             raise EngineError("--int8 is calibrated on images: give some, or set ROS_XAI_DATA")
-        model = quantize_int8(model, [task.named(x) for x in task.inputs[:CALIBRATED]])
+        model = quantize_int8(model, [task.named(x) for x in task.calibration])
     figures = judge(task, pruned, model, int8)
     write_bundle(
         out,
@@ -143,8 +158,8 @@ def compress(task: Task, options: dict[str, Any], int8: bool, out: Path) -> dict
 def judge(task: Task, pruned: PrunedModel, model: bytes, int8: bool) -> dict[str, Any]:
     """The report: sizes, and what the images and this machine tell of the graph as deployed."""
     engines: dict[str, tuple[Engine, Engine]] = {}
-    for name in ENGINES:
-        if (name != "torch" and find_spec(name) is None) or (name == "torch" and int8):
+    for name in INT8_ENGINES if int8 else ENGINE_NAMES:
+        if find_spec(name.partition("-")[0]) is None:
             continue
         after = task.engine(pruned.module, name) if name == "torch" else _on(name, model)
         engines[name] = task.engine(task.module, name), after
@@ -155,21 +170,25 @@ def judge(task: Task, pruned: PrunedModel, model: bytes, int8: bool) -> dict[str
             warm_up(engine, example)
         times = measure({"before": before, "after": after}, example, ROUNDS)
         ms = {which: round(timing.median_ms, 3) for which, timing in times.items()}
-        latency[name] = {**ms, "faster": round(ms["before"] / ms["after"], 3)}
-    report = pruned.report
+        faster = times["after"].times_as_fast(times["before"])
+        latency[name] = {**ms, "faster": round(faster, 3)}
+    graphs = {
+        "graph_bytes_before": len(to_onnx(task.deploy(task.module), task.signature)),
+        "graph_bytes": len(model),
+    }
     if not task.inputs:
-        return {**report.figures(), "latency_ms": latency}
-    before, after = next(reversed(engines.values()))
+        return {**pruned.report.completed(None, None, latency).figures(), **graphs}
+    before, after = engines.get(JUDGE) or next(reversed(engines.values()))
     error = output_error(_called(task, before), _called(task, after), task.inputs[:8])
     metric = {"name": task.metric, "before": task.score(before), "after": task.score(after)}
-    return report.completed(error, metric, latency).figures()
+    return {**pruned.report.completed(error, metric, latency).figures(), **graphs}
 
 
 def _on(name: EngineName, model: bytes) -> Engine:
-    if name == "openvino":
+    if name.startswith("openvino"):
         from ros_xai.engines.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(model)
+        return OpenVinoEngine(model, precision="bf16" if name == "openvino-bf16" else "f32")
     from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(model)
@@ -192,6 +211,7 @@ def _show(figures: dict[str, Any]) -> None:
         "distinct weights": ("distinct_before", "distinct"),
         "bytes": ("bytes_before", "bytes"),
         "bytes, as table and codes": ("bytes_before", "packed_bytes"),
+        "bytes of the graph": ("graph_bytes_before", "graph_bytes"),
     }
     for label, (before, after) in pairs.items():
         share = figures[after] / figures[before]
@@ -204,8 +224,7 @@ def _show(figures: dict[str, Any]) -> None:
         typer.echo(f"{'relative error of the outputs':>32}  {error.relative:.4f}")
     else:
         typer.echo(f"{'metric and output error':>32}  not measured: no images given")
-    latency = figures["latency_ms"] if "latency_ms" in figures else figures["latency"]
-    for engine, ms in latency.items():
+    for engine, ms in figures["latency"].items():
         verdict = "" if ms["faster"] > 1.02 else "  (not faster)"
         typer.echo(
             f"{engine + ', ms':>32}  {ms['before']:.2f} -> {ms['after']:.2f}  "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ros_xai.data.depth import KittiDrive, Loaded
-from ros_xai.data.kitti import EVAL_FRAMES, RINGS, KittiClip
-from ros_xai.data.segmentation import CAMVID, LabelledFolder
+from ros_xai.data.depth import DepthSample, KittiDrive, Loaded
+from ros_xai.data.kitti import EVAL_FRAMES, RINGS, TRAIN_FRAMES, KittiClip
+from ros_xai.data.segmentation import CAMVID, LabelledFolder, Sample
 from ros_xai.depth import deployed as depth_deployed
 from ros_xai.depth.estimator import SHIPPED as SHIPPED_DEPTH
 from ros_xai.depth.estimator import DepthEstimator, load_network
@@ -28,6 +28,8 @@ from ros_xai.segmentation.segmenter import SHIPPED as SHIPPED_SEGMENTATION
 from ros_xai.segmentation.segmenter import Segmenter
 
 EVERY = 4  # of the labelled images
+CALIBRATED = 12  # images, at most
+CALIBRATION_FRAMES = TRAIN_FRAMES[:: len(TRAIN_FRAMES) // CALIBRATED]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Task:
     inputs: the network's inputs of real images, empty without data; score: the metric of an engine
     on them; better: +1 where more of it is better, -1 where less; shapes: of a typical call;
     small: arguments of a smaller call, enough to see how channels depend on each other; card: what
-    a bundle of this task says besides.
+    a bundle of this task says besides; calibration: inputs of images that are not judged on.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Task:
     origin: str
     deploy: Callable[[nn.Module], nn.Module] = lambda module: module
     card: dict[str, Any] = field(default_factory=dict)
+    calibration: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     @property
     def example(self) -> tuple[Tensor, ...]:
@@ -91,12 +94,29 @@ class _Recorder:
 
 def depth_task(weights: Path | None = None, kitti: Path | None = None) -> Task:
     """A depth network on KITTI's frames 48-59 and four beams: abs_rel of all pixels."""
-    samples = []
+    if kitti is None:
+        return depth_task_on([], weights)
+    clip = KittiClip(kitti)
+    judged, others = (
+        Loaded.of(KittiDrive(clip, frames)).samples for frames in (EVAL_FRAMES, CALIBRATION_FRAMES)
+    )
+    return depth_task_on(judged, weights, others)
+
+
+def depth_inputs(samples: Iterable[DepthSample]) -> list[tuple[Tensor, ...]]:
+    """What the network is given for each sample and four beams."""
     recorder = _Recorder()
-    if kitti is not None:
-        samples = list(Loaded.of(KittiDrive(KittiClip(kitti), EVAL_FRAMES)).samples)
     for sample in samples:
         DepthEstimator(recorder)(sample.image, sample.sparse_depth(RINGS), sample.intrinsics)
+    return recorder.seen
+
+
+def depth_task_on(
+    samples: Sequence[DepthSample],
+    weights: Path | None = None,
+    calibration: Sequence[DepthSample] = (),
+) -> Task:
+    """The same on any samples."""
 
     def score(engine: Engine) -> float:
         return evaluate(DepthEstimator(engine), samples, RINGS)["all"]["abs_rel"]
@@ -110,21 +130,36 @@ def depth_task(weights: Path | None = None, kitti: Path | None = None) -> Task:
         small=(torch.rand(1, 3, 64, 96), torch.rand(1, 4, 64, 96)),
         metric="abs_rel",
         better=-1,
-        inputs=recorder.seen,
+        inputs=depth_inputs(samples),
         score=score,
         origin=str((weights or SHIPPED_DEPTH).name),
+        calibration=depth_inputs(calibration),
     )
 
 
 def segmentation_task(weights: Path | None = None, labelled: Path | None = None) -> Task:
     """A segmenter on every fourth image of a labelled folder: mIoU."""
+    if labelled is None:
+        return segmentation_task_on([], weights)
+    names = load_bundle(weights or SHIPPED_SEGMENTATION).classes.names
+    images = LabelledFolder(labelled, CAMVID if names == CAMVID.names else None)
+    others = [images[i] for i in range(EVERY // 2, len(images), EVERY)[:CALIBRATED]]
+    judged = [images[i] for i in range(0, len(images), EVERY)]
+    return segmentation_task_on(judged, weights, others)
+
+
+def segmentation_task_on(
+    samples: Sequence[Sample], weights: Path | None = None, calibration: Sequence[Sample] = ()
+) -> Task:
+    """The same on all of any samples."""
     bundle = load_bundle(weights or SHIPPED_SEGMENTATION)
     names = bundle.classes.names
-    known = CAMVID if names == CAMVID.names else None
-    samples = [] if labelled is None else list(LabelledFolder(labelled, known))[::EVERY]
-    recorder = _LabelRecorder()
-    for sample in samples[:8]:
-        Segmenter(recorder, bundle.classes)(sample.image)
+
+    def inputs(samples: Sequence[Sample]) -> list[tuple[Tensor, ...]]:
+        recorder = _LabelRecorder()
+        for sample in samples:
+            Segmenter(recorder, bundle.classes)(sample.image)
+        return recorder.seen
 
     def score(engine: Engine) -> float:
         segmenter = Segmenter(engine, bundle.classes)
@@ -142,11 +177,12 @@ def segmentation_task(weights: Path | None = None, labelled: Path | None = None)
         small=(torch.rand(1, 3, 48, 64),),
         metric="mIoU",
         better=1,
-        inputs=recorder.seen,
+        inputs=inputs(samples[:8]),
         score=score,
         origin=str((weights or SHIPPED_SEGMENTATION).name),
         deploy=segmentation_deployed.Deployed,
         card={"classes": classes},
+        calibration=inputs(calibration),
     )
 
 

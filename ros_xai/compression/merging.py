@@ -71,12 +71,16 @@ def identical(group: ChannelGroup) -> Labels:
     return _even(labels.numpy().astype(np.int64), group.blocks)
 
 
-def similar(group: ChannelGroup, alpha: float, linkage: Linkage = "connected") -> Labels:
+def similar(
+    group: ChannelGroup, alpha: float, linkage: Linkage = "connected", multiple: int = 1
+) -> Labels:
     """Classes [n] by the share ``alpha`` of the closest pairs.
 
     connected: connected components of those pairs, as RED has it; complete: every pair of a class
     is among them, so that a chain of neighbours does not become one class. Identical channels are
-    one class at any alpha.
+    one class at any alpha. multiple: where it does not divide the classes, as many more are kept
+    apart, the farthest ones, until it does or all are kept: a vector register takes as long for 9
+    numbers as for 16.
     """
     classes = identical(group)
     n = group.size
@@ -89,8 +93,11 @@ def similar(group: ChannelGroup, alpha: float, linkage: Linkage = "connected") -
     distance[(group.blocks[:, None] != group.blocks).numpy()] = 1e9
     condensed = squareform(distance, checks=False)
     threshold = min(np.partition(condensed, budget - 1)[budget - 1], 1e8)
-    method = "single" if linkage == "connected" else "complete"
-    labels = fcluster(hierarchy(condensed, method), threshold, criterion="distance")
+    tree = hierarchy(condensed, "single" if linkage == "connected" else "complete")
+    labels = fcluster(tree, threshold, criterion="distance")
+    if spare := -int(labels.max()) % multiple:
+        wanted = min(n, int(labels.max()) + spare)
+        labels = fcluster(tree, wanted, criterion="maxclust")
     return _even(labels.astype(np.int64), group.blocks)
 
 

@@ -59,21 +59,25 @@ def red(
     bandwidth_scale: float = 1.0,
     error_budget: float | None = None,
     linkage: Linkage = "connected",
+    multiple: int = 1,
 ) -> PrunedModel:
     """The model after hashing and output merging; the model itself is not changed.
 
     example_inputs: a tensor or a tuple of them, as the model is called. alpha: share of pairs of
     channels, the closest ones, that may be merged; 0 merges identical channels only. strategy:
     how alpha is spread over depth (`merging.alpha_at`). error_budget: instead of one bandwidth,
-    per layer the coarsest hash within this relative error. linkage: see `merging.similar`.
+    per layer the coarsest hash within this relative error. linkage, multiple: see
+    `merging.similar`.
     Depthwise weights are not hashed: a kernel of nine numbers has nothing to average over.
 
-    Raises ValueError for an alpha outside [0, 1] or an unknown strategy.
+    Raises ValueError for an alpha outside [0, 1], an unknown strategy or a multiple below 1.
     """
     alpha_at(0.0, alpha, strategy)
+    if multiple < 1:
+        raise ValueError(f"multiple: expected 1 or more channels; got {multiple}")
 
     def choose(group: ChannelGroup) -> Labels:
-        return similar(group, alpha_at(group.depth, alpha, strategy), linkage)
+        return similar(group, alpha_at(group.depth, alpha, strategy), linkage, multiple)
 
     pruned = compress(
         model, example_inputs, choose, hashing=(bandwidth_scale, error_budget), method="red"
@@ -90,13 +94,16 @@ def red_pp(
     bandwidth_scale: float = 1.0,
     error_budget: float | None = None,
     linkage: Linkage = "connected",
+    multiple: int = 1,
 ) -> PrunedModel:
     """`red`, then per layer the fastest of the original and its split forms, as measured here.
 
     Where no split form is faster the layer stays as it is; the report's ``multiplications`` are
     those of the split layers all the same, and its ``form`` tells which runs.
     """
-    pruned = red(model, example_inputs, alpha, strategy, bandwidth_scale, error_budget, linkage)
+    pruned = red(
+        model, example_inputs, alpha, strategy, bandwidth_scale, error_budget, linkage, multiple
+    )
     chosen = _choose_forms(pruned.module, example_inputs)
     layers = tuple(
         replace(layer, form=chosen[layer.name][0], milliseconds=chosen[layer.name][1])

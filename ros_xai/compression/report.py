@@ -96,11 +96,11 @@ class Report:
 
     def completed(
         self,
-        output_error: OutputError,
-        metric: Mapping[str, float | str],
+        output_error: OutputError | None,
+        metric: Mapping[str, float | str] | None,
         latency: Mapping[str, Mapping[str, float]],
     ) -> Report:
-        """With what was measured on data and on this machine."""
+        """With what was measured on data, where there was any, and on this machine."""
         return replace(self, output_error=output_error, metric=metric, latency=latency)
 
     def figures(self, layers: bool = False) -> dict[str, Any]:

@@ -78,11 +78,16 @@ def check_inputs(given: Mapping[str, NDArray[Any]], specs: tuple[TensorSpec, ...
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one call, over ``rounds`` calls."""
+    """Milliseconds of one call, over ``rounds`` calls; ``calls`` are all of them, in order."""
 
     median_ms: float
     p90_ms: float
     rounds: int
+    calls: tuple[float, ...] = ()
+
+    def times_as_fast(self, other: Timing) -> float:
+        """How many times as fast as the other: the median over calls made one after the other."""
+        return statistics.median(b / a for a, b in zip(self.calls, other.calls))
 
 
 def warm_up(engine: Engine, inputs: Mapping[str, NDArray[Any]], calls: int = 3) -> None:
@@ -102,7 +107,7 @@ def measure(
             engine(inputs)
             times[name].append((time.perf_counter() - begun) * 1e3)
     return {
-        name: Timing(statistics.median(mine), float(np.percentile(mine, 90)), rounds)
+        name: Timing(statistics.median(mine), float(np.percentile(mine, 90)), rounds, tuple(mine))
         for name, mine in times.items()
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -182,6 +183,27 @@ def test_strategies_spread_alpha_over_depth(strategy, shares):
 def test_wrong_arguments_are_refused(alpha, strategy):
     with pytest.raises(ValueError, match="expected"):
         red(make(Chain), image(Chain), alpha, strategy)
+
+
+@pytest.mark.parametrize("linkage", ["connected", "complete"])
+@pytest.mark.parametrize("alpha", [0.02, 0.1, 0.4])
+def test_as_many_channels_stay_as_fill_a_register(linkage, alpha):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 37, 3), nn.ReLU(), nn.Conv2d(37, 5, 1)).eval()
+    group = channel_groups(network, torch.rand(1, 3, 8, 8))[0]
+    plain = similar(group, alpha, linkage)
+    kept = similar(group, alpha, linkage, multiple=8)
+    assert plain.max() + 1 < 37
+    assert kept.max() + 1 == min(37, 8 * math.ceil((plain.max() + 1) / 8))
+    # The merges that are left are among those that alpha allows.
+    assert all(len(set(plain[kept == label])) == 1 for label in set(kept))
+    pruned = red(network, torch.rand(1, 3, 8, 8), alpha, linkage=linkage, multiple=8)
+    assert pruned.classes["0"] % 8 == 0 or pruned.classes["0"] == 37
+
+
+def test_a_multiple_below_one_is_refused():
+    with pytest.raises(ValueError, match="expected 1 or more channels"):
+        red(make(Chain), image(Chain), 0.1, multiple=0)
 
 
 def test_the_closest_pairs_are_merged_first():

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from ros_xai.cli import app
+from ros_xai.cli.prune_tasks import CALIBRATION_FRAMES, segmentation_task
+from ros_xai.data.kitti import EVAL_FRAMES
 from ros_xai.depth.estimator import DepthEstimator
 from ros_xai.engines.base import EngineError
 from ros_xai.engines.bundle import CARD, MODEL, read_bundle
+from ros_xai.engines.compile import to_onnx
 from ros_xai.nodes.depth_config import DepthConfig
 from ros_xai.nodes.segmentation_config import SegmentationConfig
 from ros_xai.segmentation.segmenter import Segmenter
@@ -64,11 +69,11 @@ def test_the_card_tells_how_the_bundle_was_made(depth_bundle):
     assert card["origin"] == "depth.safetensors"
     assert card["method"] == {
         "method": "red++", "alpha": 0.002, "strategy": "constant", "linkage": "complete",
-        "int8": False,
+        "multiple": 1, "int8": False,
     }  # fmt: skip
     assert card["figures"]["parameters"] < card["figures"]["parameters_before"]
     assert card["figures"]["metric"] == "not measured"
-    assert set(card["figures"]["latency_ms"]) >= {"torch"}
+    assert set(card["figures"]["latency"]) >= {"torch"}
 
 
 def test_a_tampered_bundle_is_refused_by_the_estimator(depth_bundle, tmp_path):
@@ -95,6 +100,38 @@ def test_segmentation(tmp_path, without_data):
     assert segmenter.classes.names == whole.classes.names
     assert segmenter.classes.colors == whole.classes.colors
     assert (segmenter(image).labels == whole(image).labels).mean() > 0.97
+
+
+def test_int8_is_calibrated_on_frames_that_it_is_not_judged_on():
+    assert len(CALIBRATION_FRAMES) == 12
+    assert not set(CALIBRATION_FRAMES) & set(EVAL_FRAMES)
+
+
+def test_int8_and_its_report(tmp_path, without_data):
+    """On images of a folder: other ones are calibrated on than judged on, all figures are there."""
+    rng = np.random.default_rng(0)
+    for name in ("image", "label"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    for number in range(8):
+        picture = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"data/image/{number}.png"), picture)
+        cv2.imwrite(str(tmp_path / f"data/label/{number}.png"), picture[..., 0] % 11)
+    judged = segmentation_task(labelled=tmp_path / "data")
+    assert len(judged.inputs) == len(judged.calibration) == 2
+    for (mine,) in judged.inputs:
+        assert not any(torch.equal(mine, other) for (other,) in judged.calibration)
+    folder = tmp_path / "bundle"
+    invoke(
+        "prune", "segmentation", "--method", "red", "--int8",
+        "--labelled", str(tmp_path / "data"), "--out", str(folder),
+    )  # fmt: skip
+    figures = read_bundle(folder).card["figures"]
+    assert 0 < figures["output_error"]["relative"] < 0.5
+    assert figures["metric"]["name"] == "mIoU"
+    assert set(figures["latency"]) == {"onnxruntime", "openvino"}
+    # A quarter of the weights' bytes, and the scales.
+    whole = to_onnx(judged.deploy(judged.module), judged.signature)
+    assert figures["graph_bytes"] == (folder / MODEL).stat().st_size < 0.4 * len(whole)
 
 
 def test_int8_needs_images(tmp_path, without_data):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ros_xai.engines.base import Engine, EngineError
+from ros_xai.engines.base import Engine, EngineError, Timing, measure
 from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
 from ros_xai.engines.openvino_engine import OpenVinoEngine
 from ros_xai.engines.torch_engine import TorchEngine
@@ -70,3 +70,16 @@ def test_wrong_names_are_refused_with_the_right_ones(engine):
 def test_name_tells_engine_and_version(engine):
     assert engine.name.split()[0] in ("torch", "onnxruntime", "openvino")
     assert engine.name.split()[1][0].isdigit()
+
+
+def test_engines_are_compared_call_by_call():
+    """By hand: the ratios are 2, 4 and 1, whatever the machine did between the rounds."""
+    slow, fast = Timing(0, 0, 3, (2.0, 40.0, 3.0)), Timing(0, 0, 3, (1.0, 10.0, 3.0))
+    assert fast.times_as_fast(slow) == 2.0
+
+
+def test_measured_calls_are_all_kept(engine):
+    one = np.ones((1, 1, 2, 2), dtype=np.float32)
+    timing = measure({"it": engine}, {"left": one, "right": one}, rounds=5)["it"]
+    assert len(timing.calls) == timing.rounds == 5
+    assert timing.median_ms == sorted(timing.calls)[2] > 0
