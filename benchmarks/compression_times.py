@@ -14,7 +14,7 @@ from ros_xai.engines.compile import ENGINE_NAMES
 
 ENGINES = ENGINE_NAMES
 THREADS = 2
-ROUNDS, BLOCK = 12, 3
+ROUNDS, BLOCK = 30, 3
 PAUSE_S = 0.03  # ONNX Runtime's threads wait actively for a next call before they sleep
 
 

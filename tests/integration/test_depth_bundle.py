@@ -24,7 +24,18 @@ def bundle(tmp_path_factory):
         patch.delenv("ROS_XAI_DATA", raising=False)
         answer = CliRunner().invoke(
             app,
-            ["prune", "depth", "--alpha", "0.004", "--linkage", "complete", "--out", str(folder)],
+            [
+                "prune",
+                "depth",
+                "--method",
+                "red",
+                "--alpha",
+                "0.004",
+                "--linkage",
+                "complete",
+                "--out",
+                str(folder),
+            ],
         )
     assert answer.exit_code == 0, answer.output
     return folder
