@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from ros_xai.world.bodywork import LAMPS
@@ -29,29 +28,29 @@ CAUSES = {SIGN: "sign", CAR: "car"}  # classes whose style can forbid to move on
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """Moments of seeded drives, rendered at twice `height` x `width` and averaged down.
+    """Moments of seeded drives through a narrow camera, as signals are watched by; each moment is
+    rendered twice, with lamps that forbid to move on and with lamps that do not.
 
-    least, most_unseen: pixels of the large image that a lamp must cover to count as seen, and may
-    cover to count as not seen; moments between are left out, so that the truth is never in doubt.
+    apart: metres the ego moved, or seconds that passed, between any two that are looked at; focal:
+    range over the image width; least, most_unseen: pixels of an image of twice the size that
+    a lamp must cover to count as seen, and may cover to count as not seen; between, it is never
+    lit, so that the truth is not in doubt. no_signal: most moments of a drive without a signal.
     """
 
-    drives: int = 40
+    drives: int = 36
     moments: int = 24
+    no_signal: int = 12
     seconds: float = 60.0
-    every: int = 4  # steps of 0.1 s between the moments that are looked at
+    every: int = 4  # steps of 0.1 s between the moments that may be looked at
+    apart: tuple[float, float] = (3.0, 6.0)
     height: int = 64
     width: int = 128
+    focal: tuple[float, float] = (1.6, 3.0)
     seed: int = 300
-    least: int = 8
+    least: int = 12
     most_unseen: int = 1
-    red: float = 0.4
-    brake: float = 0.35
     networks: tuple[str, ...] = ("town", "grid")
     domains: tuple[str, ...] = ("clear", "overcast", "dusk")
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.height, self.width
 
 
 def seen_lamps(
@@ -108,47 +107,68 @@ def image_with(
     return run.image(frame, step, look, exposure), frame
 
 
+def lit_lamps(
+    seen: dict[str, bool | None], rng: np.random.Generator
+) -> tuple[dict[str, bool], dict[str, bool]]:
+    """Which causes are lit where they forbid to move on, and where they do not: of those that are
+    seen one, or both; what is not seen may be lit in either case, and what is in doubt in none."""
+    visible = [name for name, there in seen.items() if there]
+    others = {
+        name: there is False and bool(rng.random() < 0.5)
+        for name, there in seen.items()
+        if not there
+    }
+    chosen = int(rng.integers(2 ** len(visible) - 1)) + 1  # a bit per cause, at least one
+    stop = {name: bool(chosen >> i & 1) for i, name in enumerate(visible)}
+    return {**stop, **others}, {**dict.fromkeys(visible, False), **others}
+
+
+def _alike(run: Drive, step: int, other: int, apart: tuple[float, float]) -> bool:
+    """Whether two moments show nearly the same."""
+    moved = np.linalg.norm(np.subtract(*run.T_world_base[[step, other], :2, 3]))
+    return bool(moved < apart[0] and abs(step - other) < 10 * apart[1])
+
+
 def render_drive(config: SceneConfig, k: int) -> dict[str, NDArray[Any]]:
-    """The moments of drive `k`: image uint8 [N, H, W, 3], label uint8 [N, H, W], and per moment
-    bool `sign`, `car` (could be seen), `red`, `brake` (lit and seen) and `may_move` (neither)."""
+    """The moments of drive `k`, two rows each, the one to stop first: image uint8 [N, H, W, 3],
+    label uint8 [N, H, W], and per row bool `sign`, `car` (could be seen), `red`, `brake` (lit and
+    seen) and `may_move` (neither)."""
     rng = np.random.default_rng([config.seed, 20, k])
     run = drive(
         config.seed * 100_003 + k, config.seconds, config.networks[k % len(config.networks)]
     )
     look = varied(domain(config.domains[k % len(config.domains)]), rng)
     camera = Camera(
-        width=2 * config.width,
-        height=2 * config.height,
-        focal=float(rng.uniform(1.0, 1.5)),
+        width=config.width,
+        height=config.height,
+        focal=float(rng.uniform(*config.focal)),
         mount_z=float(rng.uniform(1.3, 1.8)),
-        pitch=float(rng.uniform(-4.0, 0.0)),
+        pitch=float(rng.uniform(-2.5, 0.0)),
         horizon=0.5,
     )
+    finer = replace(camera, width=2 * config.width, height=2 * config.height)
     exposures = run.exposures(camera, look)
     rows: list[dict[str, Any]] = []
+    looked: list[int] = []
     for step in rng.permutation(np.arange(0, run.steps, config.every)).tolist():
+        if any(_alike(run, step, other, config.apart) for other in looked):
+            continue
+        looked.append(step)
         surfaces = run.surfaces(step)
         T = run.T_world_base[step] @ camera.T_base_camera
-        seen = causes_of(seen_lamps(surfaces, camera, T), run, config)
-        if None in seen.values() or not any(seen.values()):
+        seen = causes_of(seen_lamps(surfaces, finer, T), run, config)
+        without = sum(not row["sign"] for row in rows) // 2
+        if not any(seen.values()) or (not seen["sign"] and without == config.no_signal):
             continue
-        lit = {"sign": rng.random() < config.red, "car": rng.random() < config.brake}
-        image, frame = image_with(
-            run, step, camera, look, exposures[step], lit["sign"], lit["car"], surfaces
-        )
-        red, brake = (bool(seen[c] and lit[c]) for c in CAUSES.values())
-        rows.append(
-            {
-                "image": cv2.resize(image, config.size[::-1], interpolation=cv2.INTER_AREA),
-                "label": frame.label[1::2, 1::2],
-                **seen,
-                "red": red,
-                "brake": brake,
-                "may_move": not (red or brake),
-                "step": step,
-            }
-        )
-        if len(rows) == config.moments:
+        for lit in lit_lamps(seen, rng):
+            image, frame = image_with(
+                run, step, camera, look, exposures[step], lit["sign"], lit["car"], surfaces
+            )
+            there = {name: bool(value) for name, value in seen.items()}
+            red, brake = (there[cause] and lit[cause] for cause in CAUSES.values())
+            truth = {"red": red, "brake": brake, "may_move": not (red or brake)}
+            rows.append({"image": image, "label": frame.label, **there, **truth, "step": step})
+        if len(rows) == 2 * config.moments:
             break
     if not rows:
         return {}

@@ -25,14 +25,16 @@ class ImageRecipe:
     """adversarial_from: share of the steps after which the critic takes part.
 
     hardest: weight of the mean error of the worst 2 % of the pixels, where lamps are.
+    moments: how many moments are in a batch beside `batch` images, each in two states.
+    states: weight of the mean error where the two states of a moment differ, which is at lamps.
     agreement: weight of what a judge sees otherwise in the image and in its reconstruction (OCTET,
     arXiv 2211.12380, keeps a decision's features alike when it inverts an image).
-    focus, focused: extra weight of the errors on some classes.
     """
 
     network: ImageConfig = field(default_factory=ImageConfig)
-    steps: int = 1400
-    batch: int = 4
+    steps: int = 2200
+    batch: int = 2
+    moments: int = 1
     rate: float = 2e-3
     balanced: float = 1.0
     hardest: float = 0.5
@@ -40,9 +42,8 @@ class ImageRecipe:
     adversarial: float = 0.05
     features: float = 0.5
     adversarial_from: float = 0.6
+    states: float = 0.5
     agreement: float = 0.0
-    focus: float = 0.0
-    focused: tuple[int, ...] = ()
     seed: int = 0
 
     @property
@@ -67,6 +68,17 @@ def hardest(error: Tensor, share: float = 0.02) -> Tensor:
     return flat.topk(max(1, round(share * flat.shape[1])), dim=1).values.mean()
 
 
+def differing(image: Tensor, least: float = 0.1) -> Tensor:
+    """Where [B, 1, H, W] images in [-1, 1], two states of a moment one after the other, differ."""
+    gap = (image[0::2] - image[1::2]).abs().mean(dim=1, keepdim=True)
+    return (gap > least).float().repeat_interleave(2, dim=0)
+
+
+def mean_where(error: Tensor, where: Tensor) -> Tensor:
+    """Mean of the errors [B, 1, H, W] at the places that are 1; 0 if there is none."""
+    return (error * where).sum() / where.sum().clamp(min=1)
+
+
 def edge_error(image: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of the first differences of two images [B, 3, H, W]."""
     return sum(
@@ -88,19 +100,22 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
 class ImageTrainer:
     """Reconstructs images from their layouts and the codes of their regions.
 
+    data: single images, which may be none; moments: the two states of each one after the other.
     judge: images [B, 3, H, W] -> [B, K], frozen; with `agreement`.
     """
 
     def __init__(
         self,
         recipe: ImageRecipe,
-        data: Labelled,
+        data: Labelled | None,
+        moments: Labelled,
         network: ImageNetwork | None = None,
         judge: Callable[[Tensor], Tensor] | None = None,
         process: Process = ALONE,
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.data, self.judge, self.process = recipe, data, judge, process
+        self.recipe, self.data, self.moments = recipe, data, moments
+        self.judge, self.process = judge, process
         self.network = network or ImageNetwork(recipe.network)
         self.critic = PatchCritic(recipe.network.classes)
         self.both = nn.ModuleList([self.network, self.critic]).to(process.device)
@@ -116,13 +131,22 @@ class ImageTrainer:
         return self.network.cpu().eval()
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Images in [-1, 1] and one-hot layouts, zoomed and mirrored at random."""
-        chosen = self.data.take(rng.integers(len(self.data.images), size=self.recipe.batch))
-        chosen = augment(chosen, rng, Augmentation(zoom=0.85, jitter=0.08))
-        device, classes = self.process.device, self.recipe.network.classes
-        return to_tensor(chosen.images).to(device) * 2 - 1, one_hot(chosen.labels, classes).to(
-            device
-        )
+        """Images in [-1, 1] and one-hot layouts, zoomed and mirrored at random: both states of
+        moments, alike augmented, then single images."""
+        recipe, parts = self.recipe, []
+        how = Augmentation(zoom=0.85, jitter=0.08)
+        first = 2 * rng.integers(len(self.moments.images) // 2, size=recipe.moments)
+        seed = int(rng.integers(2**62))
+        states = [
+            augment(self.moments.take(first + i), np.random.default_rng(seed), how) for i in (0, 1)
+        ]
+        parts.append(Labelled(*(np.stack(c, 1).reshape(-1, *c[0].shape[1:]) for c in zip(*states))))
+        if self.data is not None:
+            chosen = self.data.take(rng.integers(len(self.data.images), size=recipe.batch))
+            parts.append(augment(chosen, rng, how))
+        images, labels = (np.concatenate(column) for column in zip(*parts))
+        device, classes = self.process.device, recipe.network.classes
+        return to_tensor(images).to(device) * 2 - 1, one_hot(labels, classes).to(device)
 
     def step(self, number: int) -> Metrics:
         """One step of the network and, in the last part, one of the critic."""
@@ -130,13 +154,14 @@ class ImageTrainer:
         image, layout = self.batch(generator(recipe.seed, number))
         fake = self.network.reconstruct(image, layout)
         error = (fake - image).abs().mean(dim=1, keepdim=True)
-        if recipe.focused:
-            chosen = layout[:, list(recipe.focused)].sum(dim=1, keepdim=True)
-            error = error * (1 + recipe.focus * chosen)
+        lamps = differing(image[: 2 * recipe.moments])
         losses = {
             "balanced": recipe.balanced * region_balanced(error, layout),
             "hardest": recipe.hardest * hardest(error),
             "edges": recipe.edges * edge_error(fake, image),
+            "states": recipe.states
+            * (error[: len(lamps)] * lamps).sum()
+            / lamps.sum().clamp(min=1),
         }
         if self.judge is not None and recipe.agreement:
             seen = self.judge(image).clamp(-4, 4)  # beyond, it is sure enough

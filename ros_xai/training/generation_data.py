@@ -15,19 +15,39 @@ from ros_xai.generation.images import centred
 from ros_xai.generation.layouts import resized_label
 from ros_xai.generation.scenes import SceneConfig, default_folder, write_scenes
 from ros_xai.training.segmentation import Labelled
-from ros_xai.world.dataset import PRESETS, DatasetConfig, write_dataset
+from ros_xai.world.dataset import DatasetConfig, write_dataset
 
 HELD_OUT = 4  # of every so many drives the last is for tests only
 LAYOUTS = DatasetConfig(
     kind="layouts", sequences=40, frames=40, stride=10, width=128, height=64, vary_camera=True
 )
-STREETS = DatasetConfig(kind="segmentation", **PRESETS["segmentation"])
+# 24 + 3 x 12 drives of ten images, small ones since they are brought to 64x128
+STREETS = tuple(
+    DatasetConfig(
+        kind="segmentation",
+        sequences=count,
+        frames=10,
+        stride=12,
+        width=160,
+        height=120,
+        seed=seed,
+        domains=(look,),
+        vary_camera=True,
+    )
+    for look, count, seed in (
+        ("clear", 24, 0),
+        ("dusk", 12, 1),
+        ("rain", 12, 4),
+        ("camera_b", 12, 5),
+    )
+)
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Rendered moments and what is true of each [N]: `sign`, `car` could be seen; `red`, `brake`
+    """Rendered moments, each in two states one after the other, first the one in which the ego must
+    stop; and what is true of each row [N]: `sign`, `car` could be seen; `red`, `brake`
     were; `may_move`: neither."""
 
     pairs: Labelled
@@ -74,8 +94,8 @@ def fitted(samples: Sequence[Sample], size: tuple[int, int]) -> Labelled:
 
 
 def streets(size: tuple[int, int]) -> Labelled:
-    """Rendered streets of five networks and looks, with all their labels."""
-    return fitted(WorldSequences(write_dataset(STREETS)), size)
+    """Rendered streets of five networks and four looks, with all their labels."""
+    return joined([fitted(WorldSequences(write_dataset(part)), size) for part in STREETS])
 
 
 def world_layouts(held_out: bool, config: DatasetConfig = LAYOUTS) -> NDArray[np.uint8]:

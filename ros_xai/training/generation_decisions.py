@@ -21,12 +21,15 @@ from ros_xai.training.segmentation import Augmentation, Labelled, augment, to_te
 
 @dataclass(frozen=True)
 class DecisionRecipe:
-    """The augmentation's window cuts little: a signal at the border must stay in the image."""
+    """The augmentation's window cuts little: a signal at the border must stay in the image. Blur
+    and noise are in it since images that a generator makes are judged, too."""
 
     network: DecisionConfig = field(default_factory=DecisionConfig)
-    augmentation: Augmentation = field(default_factory=lambda: Augmentation(zoom=0.95, jitter=0.1))
-    steps: int = 450
-    batch: int = 15
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(zoom=0.95, jitter=0.1, rough=0.3)
+    )
+    steps: int = 1200
+    moments: int = 8
     rate: float = 2e-3
     seed: int = 0
 
@@ -62,15 +65,16 @@ def train_decision(
     show: bool = True,
 ) -> DecisionNetwork:
     """The trained network, on from the checkpoint in `folder`; a batch holds as many moments with a
-    red light, with braking cars and with neither."""
+    red light as with braking cars, each also in the state in which it may move on."""
     torch.manual_seed(recipe.seed)
     learner = DecisionLearner(recipe.network)
     truths = np.stack([scenes.red, scenes.brake], axis=1)
-    groups = [np.flatnonzero(kind) for kind in (scenes.red, scenes.brake, scenes.may_move)]
-    third = -(-recipe.batch // 3)
+    groups = [np.flatnonzero(kind) for kind in (scenes.red, scenes.brake)]
+    half = -(-recipe.moments // 2)
 
     def make_batch(rng: np.random.Generator) -> Batch:
-        index = np.concatenate([rng.choice(group, third) for group in groups if len(group)])
+        stop = np.concatenate([rng.choice(group, half) for group in groups if len(group)])
+        index = np.concatenate([stop, stop + 1])  # a moment's other state is the next row
         pairs: Labelled = augment(scenes.pairs.take(index), rng, recipe.augmentation)
         return {
             "image": to_tensor(pairs.images) * 2 - 1,

@@ -25,7 +25,6 @@ from ros_xai.generation.image_network import ImageNetwork
 from ros_xai.generation.images import ImageGenerator, StyleBank
 from ros_xai.generation.layouts import LayoutGenerator
 from ros_xai.generation.palette import fit_palette, proportions_of
-from ros_xai.generation.scenes import CAUSES
 from ros_xai.training.checkpoint import write_atomic
 from ros_xai.training.distributed import Process
 from ros_xai.training.generation import ImageRecipe, ImageTrainer
@@ -101,17 +100,19 @@ def image(out: Path, seed: int, steps: float, process: Process = ALONE) -> Train
     recipe = ImageRecipe(seed=seed)
     recipe = replace(recipe, steps=max(1, round(recipe.steps * steps)))
     with process.in_turn():
-        data = joined([load_scenes(False).pairs, streets(recipe.network.size)])
+        moments, single = load_scenes(False).pairs, streets(recipe.network.size)
         held_out = load_scenes(True).pairs
+    data = joined([moments, single])
     begun = time.process_time()
-    network = ImageTrainer(recipe, data, process=process).train(_run(out, "image", seed))
+    trainer = ImageTrainer(recipe, single, moments, process=process)
+    network = trainer.train(_run(out, "image", seed))
     generator = ImageGenerator(network, style_bank(network, data, seed), CLASSES)
     return _finish(
         out / "image.safetensors",
         generator.tensors(),
         generator.card(),
         seed=seed,
-        data=f"{len(data.images)} rendered images with labels of 30 + 40 towns, world only",
+        data=f"{len(data.images)} rendered images with labels of 27 + 60 drives, world only",
         command=f"ros_xai generate train image --seed {seed}",
         cpu_minutes=round((time.process_time() - begun) / 60, 1),
         metrics={"held-out mean absolute error, grey levels": reconstruction(network, held_out)},
@@ -120,28 +121,29 @@ def image(out: Path, seed: int, steps: float, process: Process = ALONE) -> Train
 
 
 def refine(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trained:
-    """Goes on from the image generator in `out`: signs and cars weigh more, and the decision
-    network in `out` must see in a reconstruction what it saw in the image."""
+    """Goes on from the image generator in `out` with moments alone: lamps weigh more, and the
+    decision network in `out` must see in a reconstruction what it saw in the image."""
     with process.in_turn():
-        data, held_out = load_scenes(False).pairs, load_scenes(True).pairs
+        moments, held_out = load_scenes(False).pairs, load_scenes(True).pairs
     path = out / "image.safetensors"
     card = json.loads(path.with_suffix(".json").read_text())
     network = ImageGenerator.load(path).network.requires_grad_(True)
     decision, _ = load_decisions(out / "may_move.safetensors")
     recipe = ImageRecipe(
         network=network.config,
-        rate=1.5e-3,
+        moments=2,
+        rate=1e-3,
         adversarial_from=1.0,
+        states=1.0,
         agreement=0.1,
-        focus=3.0,
-        focused=tuple(CAUSES),
         seed=seed + 1,
     )
     recipe = replace(recipe, steps=max(1, round(600 * steps)))
     begun = time.process_time()
-    trainer = ImageTrainer(recipe, data, network, decision.to(process.device).evidence, process)
+    judge = decision.to(process.device).evidence
+    trainer = ImageTrainer(recipe, None, moments, network, judge, process)
     trained = trainer.train(_run(out, "refine", seed))
-    both = joined([data, streets(network.config.size)])
+    both = joined([moments, streets(network.config.size)])
     generator = ImageGenerator(trained, style_bank(trained, both, seed), CLASSES)
     before = {k: card[k] for k in ("data", "command", "metrics", "training", "cpu_minutes")}
     return _finish(
@@ -149,7 +151,7 @@ def refine(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trai
         generator.tensors(),
         generator.card(),
         seed=seed,
-        data=f"{before['data']}; then {len(data.images)} of the moments alone",
+        data=f"{before['data']}; then the {len(moments.images)} of moments alone",
         command=f"{before['command']}; ros_xai generate train decisions; "
         "ros_xai generate train refine",
         cpu_minutes=round(before["cpu_minutes"] + (time.process_time() - begun) / 60, 1),
@@ -173,7 +175,7 @@ def decisions(out: Path, seed: int, steps: float, process: Process = ALONE) -> T
         decision_tensors(decision, oracle),
         decision_card(decision, oracle),
         seed=seed,
-        data=f"{len(train.may_move)} rendered moments of 30 drives, lamps set; world only",
+        data=f"{len(train.may_move)} images of moments of 27 drives, lamps set; world only",
         command=f"ros_xai generate train decisions --seed {seed}",
         cpu_minutes=round((time.process_time() - begun) / 60, 1),
         metrics={

@@ -12,6 +12,7 @@ from ros_xai.generation.images import ImageGenerator, StyleBank, centred, interp
 from ros_xai.training.generation import (
     ImageRecipe,
     ImageTrainer,
+    differing,
     edge_error,
     hardest,
     hinge,
@@ -91,12 +92,29 @@ def test_losses_against_closed_forms():
 
 
 def test_training_reconstructs_the_colours_of_regions(tmp_path):
-    recipe = ImageRecipe(SMALL, steps=220, batch=6, adversarial_from=0.9)
-    trainer = ImageTrainer(recipe, streets(60))
+    recipe = ImageRecipe(SMALL, steps=220, batch=4, adversarial_from=0.9)
+    trainer = ImageTrainer(recipe, streets(60), streets(60))
     trainer.train(tmp_path, show=False)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["balanced"] < 0.6 * lines[0]["balanced"]
     assert "adversarial" in lines[-1] and "adversarial" not in lines[0]
+
+
+def test_two_states_of_a_moment_differ_at_lamps_and_are_augmented_alike():
+    images = torch.zeros(4, 3, 4, 8)
+    images[0, 0, 1, 2] = 0.6  # 0.2 on average over the colours
+    images[2:, :, 3] = 0.5  # the same in both states
+    where = differing(images)
+    assert where.nonzero().tolist() == [[0, 0, 1, 2], [1, 0, 1, 2]]
+    moments = Labelled(*(np.repeat(part, 2, axis=0) for part in streets(20)))
+    moments.images[0::2, 10, 12:20] = 255
+    trainer = ImageTrainer(ImageRecipe(SMALL, moments=5), None, moments)
+    image, layout = trainer.batch(np.random.default_rng(0))
+    assert image.shape == (10, 3, 16, 32)
+    assert torch.equal(layout[0::2], layout[1::2])
+    # a line of at most 8 x 1 pixels, enlarged by at most 1 / 0.85 and smoothed
+    share = differing(image).mean(dim=(1, 2, 3))
+    assert (share[0::2] > 0).all() and (share <= 10 * 3 / (16 * 32)).all()
 
 
 def test_interpolation_moves_one_region_only():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ros_xai.generation.scenes import SceneConfig, causes_of
+from ros_xai.generation.scenes import SceneConfig, causes_of, lit_lamps
 from ros_xai.world.bodywork import LAMPS
 
 SIGNALS = 2
@@ -48,6 +48,20 @@ def lamps(**pixels: int) -> np.ndarray:
 )
 def test_lamps_are_seen_not_seen_or_in_doubt(pixels, sign, car):
     assert causes_of(lamps(**pixels), run([False, True]), CONFIG) == {"sign": sign, "car": car}
+
+
+@pytest.mark.parametrize("car", [True, False, None])
+def test_what_is_lit_forbids_to_move_on_and_then_does_not(car):
+    rng = np.random.default_rng(0)
+    drawn = [lit_lamps({"sign": True, "car": car}, rng) for _ in range(200)]
+    seen = [name for name, there in (("sign", True), ("car", car)) if there]
+    assert all(any(stop[name] for name in seen) for stop, _ in drawn)
+    assert not any(go[name] for _, go in drawn for name in seen)
+    states = {(stop["sign"], stop["car"]) for stop, _ in drawn}
+    if car:
+        assert states == {(True, False), (False, True), (True, True)}
+    else:  # out of sight the cars brake in half of the moments; in doubt, never
+        assert states == ({(True, False), (True, True)} if car is False else {(True, False)})
 
 
 def test_only_lamps_tell_the_states_of_a_moment_apart():

@@ -40,7 +40,8 @@ def main(folder: Path, kill_in: int | None, process: Process) -> None:
         layout.LayoutRecipe(LAYOUT, steps=(3, 3), batch=4), bands(12), PALETTES, process
     )
     images = generation.ImageTrainer(
-        generation.ImageRecipe(IMAGE, steps=8, batch=2, adversarial_from=0.25),
+        generation.ImageRecipe(IMAGE, steps=8, batch=1, adversarial_from=0.25),
+        streets(12),
         streets(12),
         process=process,
     )
