@@ -24,13 +24,17 @@ class SteexConfig:
     """The paper's proximity is 0.3 for codes of 512 numbers at rate 0.01; ours are shorter.
 
     margin: the search ends once the logit is this far on the other side (the paper takes all
-    steps, which overshoots); bound: codes stay in [-bound, bound], the range of the encoder.
+    steps, which overshoots). kept: regions then go back to their start, those that moved least
+    first, as long as the logit stays so far on the other side; none do when it is infinite (Adam's
+    first steps are as long for codes that hardly matter as for those that decide).
+    bound: codes stay in [-bound, bound], the range of the encoder.
     """
 
     proximity: float = 0.3
     rate: float = 0.03
     steps: int = 100
     margin: float = 2.0
+    kept: float = 1.0
     bound: float = 1.0
 
 
@@ -127,7 +131,7 @@ class Steex:
 
     def search(self, regions: Sequence[int] | None = None) -> Iterator[Step]:
         """The steps of the search over the codes of `regions` (all that are present by default);
-        step 0 is the start.
+        step 0 is the start, and the last may be the one that spares regions.
 
         Raises:
             ValueError: none of the regions is present, so that nothing can be explained by them.
@@ -141,14 +145,33 @@ class Steex:
             codes = self.start.index_copy(0, index, free)
             logit = self.decide(self.render(codes[None]))
             yield Step(number, _probability(logit), codes.detach())
-            beyond = logit.item() if wanted else -logit.item()
-            if beyond >= config.margin or number == config.steps:
-                return
+            if self._beyond(logit) >= config.margin or number == config.steps:
+                break
             loss = steex_loss(logit, wanted, codes, self.start, config.proximity)
             (free.grad,) = torch.autograd.grad(loss, free)
             optimizer.step()
             with torch.no_grad():
                 free.clamp_(-config.bound, config.bound)
+        spared, probability = self._spared(codes.detach(), chosen)
+        if not torch.equal(spared, codes):
+            yield Step(number + 1, probability, spared)
+
+    @torch.no_grad()
+    def _spared(self, codes: Tensor, chosen: list[int]) -> tuple[Tensor, float]:
+        """Codes without the moves that the decision does not need, and the probability then."""
+        logit = self.decide(self.render(codes[None]))
+        moved = (codes - self.start).norm(dim=1)
+        for region in sorted(chosen, key=lambda r: float(moved[r])):
+            trial = codes.clone()
+            trial[region] = self.start[region]
+            there = self.decide(self.render(trial[None]))
+            if self._beyond(there) >= self.config.kept:
+                codes, logit = trial, there
+        return codes, _probability(logit)
+
+    def _beyond(self, logit: Tensor) -> float:
+        """How far the logit is on the side that is searched for."""
+        return logit.item() if self.image < 0.5 else -logit.item()
 
     def explain(
         self,

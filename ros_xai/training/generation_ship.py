@@ -113,7 +113,7 @@ def image(out: Path, seed: int, steps: float, process: Process = ALONE) -> Train
         generator.card(),
         seed=seed,
         data=f"{len(data.images)} rendered images with labels of 27 + 60 drives, world only",
-        command=f"ros_xai generate train image --seed {seed}",
+        command=f"ros_xai generate train image --seed {seed} --steps {steps:g}",
         cpu_minutes=round((time.process_time() - begun) / 60, 1),
         metrics={"held-out mean absolute error, grey levels": reconstruction(network, held_out)},
         training=asdict(recipe),
@@ -153,7 +153,7 @@ def refine(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trai
         seed=seed,
         data=f"{before['data']}; then the {len(moments.images)} of moments alone",
         command=f"{before['command']}; ros_xai generate train decisions; "
-        "ros_xai generate train refine",
+        f"ros_xai generate train refine --steps {steps:g}",
         cpu_minutes=round(before["cpu_minutes"] + (time.process_time() - begun) / 60, 1),
         metrics={"held-out mean absolute error, grey levels": reconstruction(trained, held_out)},
         training={"first": before["training"], "then": asdict(recipe)},
@@ -176,7 +176,7 @@ def decisions(out: Path, seed: int, steps: float, process: Process = ALONE) -> T
         decision_card(decision, oracle),
         seed=seed,
         data=f"{len(train.may_move)} images of moments of 27 drives, lamps set; world only",
-        command=f"ros_xai generate train decisions --seed {seed}",
+        command=f"ros_xai generate train decisions --seed {seed} --steps {steps:g}",
         cpu_minutes=round((time.process_time() - begun) / 60, 1),
         metrics={
             "held-out moments": len(held_out.may_move),

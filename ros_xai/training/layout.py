@@ -26,8 +26,8 @@ class LayoutRecipe:
     """steps: per scale, from 8x16 up to the layout's size; 4x8 is never judged by itself.
 
     penalty_every: the gradient penalty is taken in every n-th step, n times as strong.
-    spread, entropy: the paper's weights are 1. The slope of the critic does not depend on the number
-    of pixels, that of a mean over pixels does: with 1, our few steps end far from masks that tile.
+    spread, entropy: the paper's weights are 1. The critic's slope does not depend on the number of
+    pixels, that of a mean over pixels does: with 1, our few steps end far from masks that tile.
     edits: share of the samples in which only a box is generated.
     matching: weight of the recovery loss of a generator without the assisted activation.
     """

@@ -1,5 +1,7 @@
 """Counterfactuals on a scene whose decision is known in closed form."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,23 @@ def test_the_search_ends_at_the_margin():
     logits = np.log(np.array(curve) / (1 - np.array(curve)))
     assert logits[-1] >= CONFIG.margin > logits[-2]
     assert len(curve) < CONFIG.steps
+
+
+def test_what_the_decision_does_not_need_goes_back_to_its_start():
+    """Class 2 helps a little: the search moves it, and without it the decision is another still."""
+
+    def mostly_class_1(image: torch.Tensor) -> torch.Tensor:
+        return red_of_class_1(image) + 0.5 * image[:, 1, 4:, 8:].mean(dim=(1, 2))
+
+    config = SteexConfig(proximity=0.05, rate=0.05, margin=1.0, kept=0.5)
+    as_found = scene(mostly_class_1, replace(config, kept=float("inf"))).explain()
+    assert as_found.moved[2] > 0.05
+    spared = scene(mostly_class_1, config).explain()
+    assert torch.equal(spared.codes[2], START[2])
+    assert torch.equal(spared.codes[1], as_found.codes[1])
+    logit = np.log(spared.curve[-1] / (1 - spared.curve[-1]))
+    assert 0.5 <= logit < 1.1 and spared.success
+    assert spared.curve[:-1] == as_found.curve
 
 
 def test_a_region_that_does_not_decide_cannot_flip():
