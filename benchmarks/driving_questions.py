@@ -25,7 +25,7 @@ from ros_xai.segmentation.segmenter import MAX_PIXELS
 
 Precision = Literal["f32", "bf16", "int8"]
 BATCH = 16
-DEPTH_PIXELS, CLASS_FRAMES = 320 * 96, 16
+DEPTH_PIXELS, CLASS_FRAMES = 320 * 96, 8
 AHEAD = (slice(170, 260), slice(560, 720))  # rows and columns of the KITTI image
 
 

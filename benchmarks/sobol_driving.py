@@ -28,7 +28,6 @@ from scipy.stats import spearmanr
 
 from benchmarks.driving_questions import (
     BATCH,
-    CLASS_FRAMES,
     DEPTH_PIXELS,
     Precision,
     WhiteBox,
@@ -52,7 +51,7 @@ DESIGNS = 16
 LOOPED = 100  # masks of the plain loops; their time is scaled up
 DEPTH_GRID, CLASS_GRID = (4, 12), (8, 8)
 PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8")
-SETTINGS = (BATCH, DESIGNS, DEPTH_PIXELS, DEPTH_GRID, CLASS_GRID, CLASS_FRAMES, 2)
+SETTINGS = (BATCH, DESIGNS, DEPTH_PIXELS, DEPTH_GRID, CLASS_GRID, 2)
 
 
 def faithfulness(
