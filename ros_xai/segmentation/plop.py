@@ -140,13 +140,13 @@ def pseudo_labels(
 
 
 def pseudo_label_loss(logits: Tensor, labels: Tensor, nu: Tensor) -> Tensor:
-    """Mean over images of nu * (cross-entropy averaged over the image's pixels that count).
+    """Mean over images of nu * (cross-entropy summed over labelled pixels / all pixels).
 
-    logits: [B, C, H, W]; labels: [B, H, W] with IGNORE; nu: [B].
+    An image whose pixels are mostly ignored weighs less, beside nu. logits: [B, C, H, W]; labels:
+    [B, H, W] with IGNORE; nu: [B]. Source: eq. 8 and the authors' code.
     """
     loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
-    count = (labels != IGNORE).sum((1, 2)).clamp(min=1)
-    return (nu * loss.sum((1, 2)) / count).mean()
+    return (nu * loss.mean((1, 2))).mean()
 
 
 @torch.no_grad()

@@ -33,21 +33,22 @@ from ros_xai.training.segmentation import (
 )
 
 Layers = Mapping[str, Tensor]
-DISTILLED = ("stage1", "stage2", "stage3", "fused", "logits")
+DISTILLED = ("stage1", "stage2", "stage3", "fused", "embedding", "logits")
 
 
 @dataclass(frozen=True)
 class ContinualConfig:
     """Weights of the losses; defaults are those of the papers' public code.
 
-    scales, *_factor: Local POD; entropy: trust only pixels below their class's median entropy;
-    lwf, mib: weights of the two distillations.
+    scales, *_factor: Local POD; entropy: trust only pixels below their class's median entropy, or
+    below `trust` where the median is lower; lwf, mib: weights of the two distillations.
     """
 
     scales: tuple[int, ...] = (1, 2, 4)
     backbone_factor: float = 0.01
     logits_factor: float = 0.0005
     entropy: bool = True
+    trust: float = 0.001
     lwf: float = 100.0
     mib: float = 10.0
 
@@ -182,7 +183,9 @@ def grown(network: SegmentationNetwork, new_classes: int, balanced: bool) -> Seg
 
 
 @torch.no_grad()
-def median_entropies(old: SegmentationNetwork, data: Labelled, batch: int = 16) -> Tensor:
+def median_entropies(
+    old: SegmentationNetwork, data: Labelled, minimum: float = 0.001, batch: int = 16
+) -> Tensor:
     """Thresholds [C_old] of the step's training set, from the old model's histograms."""
     old.eval()
     histogram: Tensor | None = None
@@ -193,7 +196,7 @@ def median_entropies(old: SegmentationNetwork, data: Labelled, batch: int = 16) 
         histogram = counts if histogram is None else histogram + counts
     if histogram is None:
         raise ValueError("the step has no training images")
-    return plop.entropy_thresholds(histogram)
+    return plop.entropy_thresholds(histogram, minimum)
 
 
 def step_labels(labels: Labels, learnt: Sequence[int], visible: Sequence[int]) -> Labels:
@@ -266,7 +269,7 @@ def learn_step(
     uses_background = method.objective in ("mib", "plop")
     torch.manual_seed(loop.seed)
     network = grown(old, new_classes, balanced=uses_background)
-    thresholds = median_entropies(old, data) if config.entropy else None
+    thresholds = median_entropies(old, data, config.trust) if config.entropy else None
     step = ContinualStep(network, copy.deepcopy(old), objective, config, thresholds)
 
     def make_batch(rng: np.random.Generator) -> Batch:

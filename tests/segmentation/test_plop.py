@@ -156,15 +156,15 @@ def test_an_image_without_background_keeps_its_full_loss():
     assert torch.equal(completed, labels) and nu.item() == 1
 
 
-def test_pseudo_label_loss_scales_each_image_by_its_nu():
+def test_pseudo_label_loss_scales_each_image_by_its_nu_and_its_share_of_labelled_pixels():
     logits, labels = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
-    labels[0, :2] = 255
+    labels[0, :3] = 255
     each = [
         nn.functional.cross_entropy(logits[i : i + 1], labels[i : i + 1], ignore_index=255)
         for i in range(2)
     ]
     loss = plop.pseudo_label_loss(logits, labels, torch.tensor([0.25, 1.0]))
-    torch.testing.assert_close(loss, (0.25 * each[0] + each[1]) / 2)
+    torch.testing.assert_close(loss, (0.25 * each[0] / 4 + each[1]) / 2)
 
 
 def test_pseudo_label_loss_of_ignored_images_is_zero():

@@ -72,6 +72,18 @@ def test_a_step_leaves_the_old_network_and_all_statistics_untouched():
     assert losses["loss"].item() == losses["cross_entropy"].item() > 0
 
 
+@pytest.mark.parametrize("part", ["stages.0", "stages.2", "laterals.1", "heads.main.embed"])
+def test_local_pod_holds_whatever_the_classifier_reads(part):
+    torch.manual_seed(0)
+    old = SegmentationNetwork(SMALL)
+    config = plop.ContinualConfig(logits_factor=0)
+    step = plop.ContinualStep(plop.grown(old, 1, True), old, plop.plop_objective, config).train()
+    with torch.no_grad():
+        for weight in step.network.get_submodule(part).parameters():
+            weight.mul_(1.5)
+    assert step(to_batch(scenes()))["distillation"].item() > 0
+
+
 def test_thresholds_have_one_entry_per_old_class_and_do_not_depend_on_the_batch():
     torch.manual_seed(0)
     data, old = scenes(), SegmentationNetwork(SMALL)
@@ -79,6 +91,8 @@ def test_thresholds_have_one_entry_per_old_class_and_do_not_depend_on_the_batch(
     thresholds = plop.median_entropies(old, blank, batch=3)
     assert thresholds.shape == (3,)
     torch.testing.assert_close(thresholds, plop.median_entropies(old, blank, batch=8))
+    floor = thresholds.max().item() + 0.1
+    assert plop.median_entropies(old, blank, floor).tolist() == pytest.approx([floor] * 3)
 
 
 def learn(tmp_path, name: str, objective: str, **config) -> np.ndarray:
