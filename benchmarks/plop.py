@@ -31,6 +31,7 @@ from ros_xai.training.plop import ContinualConfig, Method
 from ros_xai.training.segmentation import Labelled, Supervised, draw, score
 
 COMMAND = "ros_xai bench plop"
+HELD_OUT = " held out"
 
 
 @dataclass(frozen=True)
@@ -56,31 +57,59 @@ class PlopConfig:
     first_steps: int = 600
     first_rate: float = 2e-3
     steps: int = 100
-    rate: float = 1e-3
     budget: int = 64_000  # bytes of rehearsed objects per class, about three images
 
 
 CONFIG = PlopConfig()
 ORDER = [CAMVID.names.index(name) for name in CONFIG.order]
-PLOP = ContinualConfig()
-NO_ENTROPY = replace(PLOP, entropy=False)
-# Name of every arm: method, and bytes of memory per class.
-ARMS: dict[str, tuple[Method, int]] = {
-    "fine-tuning": (Method("fine-tuning", NO_ENTROPY), 0),
-    "lwf": (Method("lwf", NO_ENTROPY), 0),
-    "mib": (Method("mib", NO_ENTROPY), 0),
-    "plop": (Method("plop", PLOP), 0),
-    "plop-rehearsal": (Method("plop", PLOP), CONFIG.budget),
-    "mib-rehearsal": (Method("mib", NO_ENTROPY), CONFIG.budget),
-    "plop-scale-1": (Method("plop", replace(PLOP, scales=(1,))), 0),
-    "plop-argmax": (Method("plop", NO_ENTROPY), 0),
-    "plop-weak-pod": (Method("plop", replace(PLOP, backbone_factor=1e-3, logits_factor=5e-5)), 0),
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A method, its learning rate in the continual steps, and bytes of memory per class."""
+
+    method: Method
+    rate: float = 1e-3
+    budget: int = 0
+
+    def changed(self, **config: Any) -> Arm:
+        """The arm with other weights of its losses."""
+        changed = replace(self.method.config, **config)
+        return replace(self, method=replace(self.method, config=changed))
+
+
+def arm(objective: str, rate: float = 1e-3, **config: Any) -> Arm:
+    """An arm by its objective; only PLOP has a use for entropies."""
+    entropy = config.pop("entropy", objective == "plop")
+    return Arm(Method(objective, ContinualConfig(entropy=entropy, **config)), rate)
+
+
+PLOP, MIB = arm("plop"), arm("mib")
+ARMS: dict[str, Arm] = {
+    "fine-tuning": arm("fine-tuning"),
+    "lwf": arm("lwf"),
+    "mib": MIB,
+    "plop": PLOP,
+    "plop-rehearsal": replace(PLOP, budget=CONFIG.budget),
+    "mib-rehearsal": replace(MIB, budget=CONFIG.budget),
+    "plop-scale-1": PLOP.changed(scales=(1,)),
+    "plop-argmax": PLOP.changed(entropy=False),
+    "plop-no-pod": PLOP.changed(backbone_factor=0.0, logits_factor=0.0),
+    "plop-argmax-no-pod": PLOP.changed(entropy=False, backbone_factor=0.0, logits_factor=0.0),
 }
 
 
 @cache
 def data(name: str) -> tuple[Labelled, Labelled]:
-    """Training and test samples at the size of the benchmark, labels as in CAMVID."""
+    """Training and test samples at the size of the benchmark, labels as in CAMVID.
+
+    HELD_OUT after the name: the last sixth of the training samples, which are in the order of
+    their filming, takes the place of the test samples.
+    """
+    if name.endswith(HELD_OUT):
+        train = data(name.removesuffix(HELD_OUT))[0]
+        seam = len(train.images) * 5 // 6
+        return train.take(slice(0, seam)), train.take(slice(seam, None))
     if name == "camvid":
         return _small(camvid("train")), _small(camvid("val"))
     return _small(rendered("clear", source=True)), _small(rendered("clear", test=True))
@@ -124,15 +153,17 @@ def scores(name: str, network: SegmentationNetwork) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 4) for value in padded]
 
 
-def learn(name: str, arm: str, seed: int) -> dict[str, Any]:
+def joint(name: str, seed: int) -> dict[str, Any]:
+    """IoU per class of a network that saw all labels at once, for as many steps."""
+    total = CONFIG.first_steps + CONFIG.steps * (len(ORDER) - CONFIG.first)
+    return {"history": [scores(name, supervised(name, len(ORDER), total, seed))]}
+
+
+def learn(name: str, arm: Arm, seed: int) -> dict[str, Any]:
     """IoU per class after every step."""
-    if arm == "joint":
-        total = CONFIG.first_steps + CONFIG.steps * (len(ORDER) - CONFIG.first)
-        return {"history": [scores(name, supervised(name, len(ORDER), total, seed))]}
-    method, budget = ARMS[arm]
     train, rng = data(name)[0], np.random.default_rng(seed)
     network = first_network(name, CONFIG.first, CONFIG.first_steps, seed)
-    memory = ObjectMemory(budget) if budget else None
+    memory = ObjectMemory(arm.budget) if arm.budget else None
     step = _seen(train, CONFIG.first, ORDER[: CONFIG.first])
     history, channels = [scores(name, network)], list(range(1, CONFIG.first + 1))
     for learnt in range(CONFIG.first + 1, len(ORDER) + 1):
@@ -141,11 +172,9 @@ def learn(name: str, arm: str, seed: int) -> dict[str, Any]:
         new = ORDER[learnt - 1]
         kept = plop.step_images(train.labels, [new], [], disjoint=False)
         step, channels = _seen(train.take(kept), learnt, [new]), [learnt]
-        loop = LoopConfig(
-            CONFIG.steps, seed, CONFIG.rate, warm_up=10, checkpoint_every=CONFIG.steps
-        )
+        loop = LoopConfig(CONFIG.steps, seed, arm.rate, warm_up=10, checkpoint_every=CONFIG.steps)
         with tempfile.TemporaryDirectory() as folder:
-            network = plop.learn_step(network, step, 1, method, loop, Path(folder), memory)
+            network = plop.learn_step(network, step, 1, arm.method, loop, Path(folder), memory)
         history.append(scores(name, network))
     return {"history": history}
 
@@ -173,18 +202,22 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def run(name: str, seeds: list[int]) -> dict[str, Any]:
     """All arms on one data set."""
     finished = Finished(f"plop-{name}", (CONFIG, RENDERS))
-    return {
-        arm: summary(
-            [
-                finished.get(
-                    {"data": name, "arm": arm, "method": repr(ARMS.get(arm)), "seed": seed},
-                    lambda a=arm, s=seed: learn(name, a, s),
-                )
-                for seed in seeds
-            ]
-        )
-        for arm in ("joint", *ARMS)
-    }
+
+    def runs(arm: str, learnt: Arm | None) -> list[dict[str, Any]]:
+        keys = [{"data": name, "arm": arm, "method": repr(learnt), "seed": s} for s in seeds]
+        return [
+            finished.get(
+                key, lambda s=s: learn(name, learnt, s) if learnt is not None else joint(name, s)
+            )
+            for key, s in zip(keys, seeds)
+        ]
+
+    return {arm: summary(runs(arm, learnt)) for arm, learnt in {"joint": None, **ARMS}.items()}
+
+
+def settings() -> dict[str, Any]:
+    """Budgets, and how every arm was trained."""
+    return {**asdict(CONFIG), "arms": {name: asdict(arm) for name, arm in ARMS.items()}}
 
 
 def main(argv: list[str]) -> None:
@@ -203,7 +236,7 @@ def main(argv: list[str]) -> None:
         names = [arguments.data]
     figures = {name: run(name, list(range(arguments.seeds))) for name in names}
     command = COMMAND + (f" --data {arguments.data}" if arguments.data else "")
-    results.write("plop", command, figures, settings=asdict(CONFIG), renders=asdict(RENDERS))
+    results.write("plop", command, figures, settings=settings(), renders=asdict(RENDERS))
     plot_forgetting(figures)
 
 
