@@ -216,21 +216,20 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
             known = (depth > 0) & (depth < np.inf) & _seen(inputs.camera)
             if not known.all():
                 depth = np.where(known, depth, np.float32(np.nan))
-            outputs = [
-                (self._depth, images.to_message(depth, "32FC1", frame.header)),
-                (self._depth_camera, camera_info.to_message(camera, frame.header)),
-            ]
+            answer = images.to_message(depth, "32FC1", frame.header)
+        with stages("publish"):
+            self.publish(self._depth, answer)
+            self.publish(self._depth_camera, camera_info.to_message(camera, frame.header))
+        # What people and explanations look at comes after the answer, which others wait for.
+        with stages("extras"):
             if config.publish_points and self.heard(self._points):
                 points = pointclouds.coloured(
                     depth, rgb, camera.intrinsics, config.points_stride, frame.header
                 )
-                outputs.append((self._points, points))
+                self.publish(self._points, points)
             if config.publish_sparse and self.heard(self._sparse):
                 beams = np.where(sparse > 0, sparse, np.float32(np.nan))
-                outputs.append((self._sparse, images.to_message(beams, "32FC1", frame.header)))
-        with stages("publish"):
-            for publisher, message in outputs:
-                self.publish(publisher, message)
+                self.publish(self._sparse, images.to_message(beams, "32FC1", frame.header))
 
     def _projected(
         self, cloud: Cloud | None, camera: Camera, camera_frame: str, config: DepthConfig
