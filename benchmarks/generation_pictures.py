@@ -63,7 +63,7 @@ def interpolated(layouts: LayoutGenerator, painter: ImageGenerator) -> Path:
         label = layouts.generate(asked, seed=5, size=painter.size)[0]
         got = proportions_of(label[None], len(NAMES))[0]
         shares = [(n, asked[NAMES.index(n)], got[NAMES.index(n)]) for n in ("car", "road")]
-        caption = "  ".join(f"{n} asked {a:.2f} got {g:.2f}" for n, a, g in shares)
+        caption = "  ".join(f"{n} {a:.2f} ({g:.2f})" for n, a, g in shares)
         maps.append(tile(coloured(label), caption, 240))
         images.append(tile(painter.render(label, codes), "painted", 240, smooth=True))
     return save("palettes", [maps, images])
