@@ -165,7 +165,7 @@ def _at(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([cv2.resize(x, shape, interpolation=cv2.INTER_NEAREST_EXACT) for x in labels])
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--arms", default=",".join(ARMS))
@@ -199,9 +199,9 @@ def main(arguments: list[str] | None = None) -> int:
         figures["segmenter_gain"] = interval(gains)
     units = "match: mean |asked - achieved| of arg-max layouts; fsd: percent squared; kl: nats"
     meta = {"seeds": options.seeds, "config": asdict(CONFIG), "units": units}
-    print(results.write("palette", COMMAND, figures, **meta))
+    print(results.write("palette", " ".join([COMMAND, *arguments]), figures, **meta))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

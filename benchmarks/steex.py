@@ -165,7 +165,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--targeted", type=int, default=40, help="frames with regions chosen")
@@ -189,9 +189,9 @@ def main(arguments: list[str] | None = None) -> int:
         "moments": len(scenes.may_move),
     }
     meta = {"seed": 0, "config": asdict(CONFIG), "networks": "shipped, one seed"}
-    print(results.write("steex", COMMAND, figures, **meta))
+    print(results.write("steex", " ".join([COMMAND, *arguments]), figures, **meta))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
