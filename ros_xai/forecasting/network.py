@@ -158,7 +158,8 @@ class MapEncoder(nn.Module):
     def forward(self, crop: Tensor) -> Tensor:
         present = crop.amax(dim=(1, 2, 3)) > 0
         # In place: the batch of crops is large, and bytes divided by a number are slow.
-        centred = crop.float().div_(127.5).sub_(1)
+        dtype = next(self.parameters()).dtype
+        centred = crop.to(dtype, copy=True).div_(127.5).sub_(1)
         return self.convolutions(centred) * present[:, None]
 
 
