@@ -5,8 +5,6 @@ Needs no ROS: the command `ros_xai explain` uses it too.
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +18,7 @@ from ros_xai.depth.estimator import DepthEstimator, network_size
 from ros_xai.depth.inputs import network_input, resize_sparse
 from ros_xai.engines.base import Engine
 from ros_xai.engines.calibrated import CalibratedEngine
+from ros_xai.engines.compile import Signature, to_onnx
 from ros_xai.engines.openvino_engine import OpenVinoEngine
 from ros_xai.engines.torch_engine import TorchEngine
 from ros_xai.explanation.perturbations import Baseline, Blend, Perturbation, Thin, mean_colour, zero
@@ -190,22 +189,10 @@ def logits_engine(
         return TorchEngine(logits, ("image",), ("logits",))
     if engine not in BATCHING:
         raise ValueError(f"expected an engine of {', '.join(BATCHING)}; got {engine!r}")
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter about its future
-        torch.onnx.export(
-            logits,
-            (torch.zeros(1, 3, 64, 64),),
-            buffer,
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_axes={"image": {0: "batch", 2: "height", 3: "width"}},
-            opset_version=17,
-            dynamo=False,
-        )
+    graph = to_onnx(logits, Signature(inputs={"image": 3}, outputs={"logits": 2}))
     if engine == "openvino-int8":
-        return CalibratedEngine(buffer.getvalue(), threads)
-    return OpenVinoEngine(buffer.getvalue(), threads, precision)
+        return CalibratedEngine(graph, threads)
+    return OpenVinoEngine(graph, threads, precision)
 
 
 class _Logits(torch.nn.Module):

@@ -54,7 +54,7 @@ class InputsFirst(SingleThreadedExecutor):
         return [only if self._inputs_only else node for node, only in inputs]
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
-        """At most one input, or all that is ready; waits no longer than `SELDOM_S`."""
+        """At most one input, or all that is ready; waits `SELDOM_S` at most, whatever is given."""
         if time.monotonic() >= self._next_look:
             self._serve_all()
             self._next_look = time.monotonic() + SELDOM_S

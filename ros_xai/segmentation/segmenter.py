@@ -108,7 +108,7 @@ class Segmenter:
 
 def network_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Rows and columns the network works at: the image's, or shrunk to about `max_pixels` and then
-    multiples of 8, as odd rows and columns cost engines a quarter more."""
+    multiples of 8: engines lose time on odd rows and columns."""
     scale = float(np.sqrt(max_pixels / (height * width)))
     if scale >= 1:
         return height, width

@@ -159,9 +159,7 @@ class ImageTrainer:
             "balanced": recipe.balanced * region_balanced(error, layout),
             "hardest": recipe.hardest * hardest(error),
             "edges": recipe.edges * edge_error(fake, image),
-            "states": recipe.states
-            * (error[: len(lamps)] * lamps).sum()
-            / lamps.sum().clamp(min=1),
+            "states": recipe.states * mean_where(error[: len(lamps)], lamps),
         }
         if self.judge is not None and recipe.agreement:
             seen = self.judge(image).clamp(-4, 4)  # beyond, it is sure enough

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ros_xai.engines.calibrated import CalibratedEngine
+from ros_xai.engines.compile import Signature, to_onnx
 
 for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
 
 def exported(network: nn.Module, channels: int) -> bytes:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter about its future
-        torch.onnx.export(
-            network.eval(),
-            (torch.zeros(1, channels, 8, 8),),
-            buffer,
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_axes={"image": {0: "batch", 2: "height", 3: "width"}},
-            opset_version=17,
-            dynamo=False,
-        )
-    return buffer.getvalue()
+    return to_onnx(network, Signature({"image": channels}, {"logits": 2}))
 
 
 def test_what_eight_bits_can_tell_apart_is_exact() -> None:

@@ -83,3 +83,12 @@ def test_measured_calls_are_all_kept(engine):
     timing = measure({"it": engine}, {"left": one, "right": one}, rounds=5)["it"]
     assert len(timing.calls) == timing.rounds == 5
     assert timing.median_ms == sorted(timing.calls)[2] > 0
+
+
+def test_openvino_pins_no_core():
+    """Pinned, two engines of one process work on the same core in turn."""
+    pytest.importorskip("openvino")
+    engine = OpenVinoEngine(onnx(), threads=1)
+    engine({name: np.ones((1, 1, 2, 2), np.float32) for name in ("left", "right")})
+    assert engine.core.get_property("CPU", "ENABLE_CPU_PINNING") is False
+    assert engine._request.get_compiled_model().get_property("ENABLE_CPU_PINNING") is False

@@ -47,6 +47,13 @@ def test_fields_of_the_message() -> None:
     assert (camera.model, camera.distortion) == ("plumb_bob", PLUMB_BOB)
 
 
+def test_the_same_calibration_of_another_image_is_checked_once() -> None:
+    first = camera_info.from_message(message(header=Header(frame_id="camera")))
+    assert camera_info.from_message(message(header=Header(frame_id="other"))) is first
+    moved = camera_info.from_message(message(k=[701.0, *K[1:]]))
+    assert moved.intrinsics[0, 0] == 701.0 and moved != first
+
+
 def test_without_projection_the_rectified_image_keeps_the_intrinsics() -> None:
     camera = camera_info.from_message(message(d=list(PLUMB_BOB)))
     np.testing.assert_array_equal(camera.rectified().intrinsics, camera.intrinsics)

@@ -127,3 +127,31 @@ def test_what_a_callback_raises_ends_the_spinning(served, peer, kind):
         sender.publish(String())
     until(lambda: failures)
     assert [str(error) for error in failures] == [kind]
+
+
+def test_messages_do_not_make_it_look_at_services(ros_context, peer):
+    """rclpy's own executor gathers the services of a node for every message, twice."""
+    looks = []
+
+    class Counting(Node):
+        @property
+        def services(self):
+            looks.append(time.monotonic())
+            return super().services
+
+    node, words = Counting("counting", context=ros_context), []
+    executor = InputsFirst(context=ros_context)
+    executor.add_node(node)
+    node.create_subscription(String, "words", words.append, 200)
+    sender = peer.create_publisher(String, "words", 200)
+    until(lambda: sender.get_subscription_count() == 1)
+    for _ in range(200):
+        sender.publish(String())
+    before, begun = len(looks), time.monotonic()
+    while len(words) < 200:
+        assert time.monotonic() < begun + 20
+        executor.spin_once()
+    # A look gathers them twice: to wait, and to see which are ready.
+    assert len(looks) - before <= 2 * ((time.monotonic() - begun) / SELDOM_S + 2)
+    executor.shutdown()
+    node.destroy_node()

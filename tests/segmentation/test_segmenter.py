@@ -77,6 +77,7 @@ def test_network_size_keeps_the_aspect_and_never_enlarges():
     rows, columns = network_size(1080, 1920)
     assert rows * columns == pytest.approx(320 * 240, rel=0.01)
     assert columns / rows == pytest.approx(16 / 9, rel=0.01)
+    assert rows % 8 == columns % 8 == 0
 
 
 @pytest.mark.parametrize(
