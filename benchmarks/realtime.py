@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks import car as cars
 from benchmarks import onboard, results
 
-RATES = (10, 12, 15, 18, 20, 25, 30)
+RATES = (10, 15, 20, 25, 30, 40, 50, 60, 80)
 ENOUGH = 0.99  # share of answered frames below which a rate counts as broken
 
 

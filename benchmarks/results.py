@@ -11,7 +11,20 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "results"
+FEATURES = ("avx2", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")  # that engines use
 PACKAGES = ("ros_xai", "torch", "numpy", "opencv-python-headless", "onnxruntime", "openvino")
+
+
+def machine() -> dict[str, Any]:
+    """Cores, architecture and, where Linux tells, the processor and its features for networks."""
+    found: dict[str, Any] = {"cores": os.cpu_count(), "architecture": platform.machine()}
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "model name" in told:
+        has = told.get("flags", "").split()
+        found |= {"processor": told["model name"], "features": [f for f in FEATURES if f in has]}
+    return found
 
 
 def versions() -> dict[str, str]:
@@ -34,7 +47,7 @@ def write(name: str, command: str, figures: Any, folder: Path = FOLDER, **meta: 
     document = {
         "command": command,
         "date": datetime.date.today().isoformat(),
-        "machine": {"cores": os.cpu_count(), "architecture": platform.machine()},
+        "machine": machine(),
         "versions": versions(),
         **meta,
         "figures": figures,
