@@ -52,15 +52,19 @@ SMALL: tuple[Point, ...] = (
     *(("complete", 1, alpha) for alpha in (0.004, 0.015, 0.03, 0.04, 0.06)),
     *(("complete", 16, alpha) for alpha in (0.08, 0.1, 0.12, 0.14, 0.17)),
 )
-# The classifier takes minutes a point, and hashing alone costs it more than is allowed.
-DEEP: tuple[Point, ...] = (("connected", 1, 0.0), ("complete", 1, 0.004))
+# Its layers are wider: as many pairs are closer, and alpha is smaller for as many channels.
+DEEP: tuple[Point, ...] = (
+    *(("connected", 1, alpha) for alpha in (0.0, 0.0001)),
+    *(("complete", 1, alpha) for alpha in (0.0001, 0.0005, 0.002, 0.004)),
+    *(("complete", 16, alpha) for alpha in (0.005, 0.02, 0.05)),
+)
 POINTS = {"depth": SMALL, "segmentation": SMALL, "classifier": DEEP}
 BUDGET = 0.1
 RIVALS = ("l1", "random 0", "random 1")  # at equal parameters
 INT8_POINTS: dict[str, Point] = {
     "depth": ("complete", 16, 0.1),
     "segmentation": ("complete", 1, 0.004),
-    "classifier": ("complete", 1, 0.004),
+    "classifier": ("complete", 1, 0.0001),
 }
 SETTINGS = (5,)
 

@@ -71,8 +71,8 @@ def as_inputs(example: Any) -> Inputs:
 def channel_groups(model: nn.Module, example_inputs: Any) -> list[ChannelGroup]:
     """The groups of a model in evaluation mode, from its input to its output.
 
-    Recurrent parts, and those that use a layer more than once, are not looked at as a whole: only
-    the parts inside of them that run once are, with what leaves those taken as outputs.
+    Recurrent parts, and those that use a layer with weights more than once, are not looked at as a
+    whole: only the parts inside of them that run once are, with what leaves those taken as outputs.
     """
     run = _execution(model, as_inputs(example_inputs))
     groups = [
@@ -122,7 +122,11 @@ def _parts(model: nn.Module, prefix: str, run: _Run) -> Iterator[tuple[str, nn.M
     """The largest parts that can be looked at as a whole, their prefix and arguments."""
     if isinstance(model, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear, nn.RNNBase)):
         return
-    whole = not any(isinstance(part, nn.RNNBase) or run.calls[part] > 1 for part in model.modules())
+    whole = not any(
+        isinstance(part, nn.RNNBase)
+        or (run.calls[part] > 1 and next(part.parameters(), None) is not None)
+        for part in model.modules()
+    )
     if whole and model in run.inputs:
         yield prefix, model, run.inputs[model]
         return

@@ -23,13 +23,14 @@ class Chain(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, with a projection where the shape changes."""
+    """A residual block with one activation, used twice, and a projection where the shape changes."""
 
     def __init__(self, inputs, outputs, stride):
         super().__init__()
+        self.relu = nn.ReLU()
         self.body = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs),
-            nn.ReLU(), nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs),
+            self.relu, nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs),
         )  # fmt: skip
         self.shortcut = nn.Identity()
         if stride != 1 or inputs != outputs:
@@ -38,7 +39,7 @@ class Block(nn.Module):
             )
 
     def forward(self, x):
-        return F.relu(self.body(x) + self.shortcut(x))
+        return self.relu(self.body(x) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
