@@ -23,7 +23,7 @@ class Chain(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block with one activation, used twice, and a projection where the shape changes."""
+    """A residual block: one activation, used twice, and a projection where the shape changes."""
 
     def __init__(self, inputs, outputs, stride):
         super().__init__()
