@@ -40,7 +40,7 @@ from ros_xai.explanation.targets import ClassLogit, ClassProbability, Joint
 
 CELLS, DESIGNS = 64, 16
 IMAGES = 30
-CONVERGED_IMAGES = (5, 10, 15, 20)  # those of them that go on to convergence
+CONVERGED_IMAGES = range(2, IMAGES + 1, 2)  # those of them that go on to convergence
 FORWARDS = DESIGNS * (CELLS + 1)
 CONVERGED = 4160
 SURE = 0.3
