@@ -52,11 +52,11 @@ SMALL: tuple[Point, ...] = (
     *(("complete", 1, alpha) for alpha in (0.004, 0.015, 0.03, 0.04, 0.06)),
     *(("complete", 16, alpha) for alpha in (0.08, 0.1, 0.12, 0.14, 0.17)),
 )
-# Its layers are wider: as many pairs are closer, and alpha is smaller for as many channels.
+# It is left with nothing at an alpha that costs the others little.
 DEEP: tuple[Point, ...] = (
-    *(("connected", 1, alpha) for alpha in (0.0, 0.0001)),
-    *(("complete", 1, alpha) for alpha in (0.0001, 0.0005, 0.002, 0.004)),
-    *(("complete", 16, alpha) for alpha in (0.005, 0.02, 0.05)),
+    *(("connected", 1, alpha) for alpha in (0.0, 0.00001, 0.0001)),
+    *(("complete", 1, alpha) for alpha in (0.00001, 0.00003, 0.0001, 0.0005, 0.002)),
+    ("complete", 16, 0.005),
 )
 POINTS = {"depth": SMALL, "segmentation": SMALL, "classifier": DEEP}
 BUDGET = 0.1
@@ -64,7 +64,7 @@ RIVALS = ("l1", "random 0", "random 1")  # at equal parameters
 INT8_POINTS: dict[str, Point] = {
     "depth": ("complete", 16, 0.1),
     "segmentation": ("complete", 1, 0.004),
-    "classifier": ("complete", 1, 0.0001),
+    "classifier": ("complete", 1, 0.00003),
 }
 SETTINGS = (5,)
 
