@@ -78,7 +78,7 @@ def against_rivals(sweep: list[dict[str, Any]], metric: str) -> dict[str, Any]:
     better: dict[str, Any] = {}
     for rival in ("l1", "random 0", "random 1"):
         pairs = [(p["red"][metric], p[rival][metric]) for p in sweep if rival in p]
-        wins = sum(loss(metric, mine, other) > 0 for mine, other in pairs)
+        wins = sum(mine > other if metric in HIGHER else mine < other for mine, other in pairs)
         better[rival] = {"better": wins, "points": len(pairs)}
     return better
 
