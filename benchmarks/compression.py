@@ -126,7 +126,9 @@ def rival(task: Task, point: Point, method: str) -> dict[str, Any]:
     else:
         other = random_merging(task.module, task.small, pruned, int(method.split()[1]))
     assert other.report.parameters == pruned.report.parameters
-    return {"figures": {task.metric: score(task, other)}}
+    error = output_error(task.module, other, task.inputs[:2])
+    figures = {task.metric: score(task, other), "output_error_relative": error.relative}
+    return {"figures": figures}
 
 
 def red_pp_beside_red(task: Task, budget: float) -> dict[str, Any]:

@@ -74,12 +74,16 @@ def _sweep(
 
 
 def against_rivals(sweep: list[dict[str, Any]], metric: str) -> dict[str, Any]:
-    """At how many points of the sweep RED is better than each rival at equal parameters."""
+    """At how many points of the sweep RED is better than each rival at equal parameters, by the
+    metric and by how little the outputs change."""
     better: dict[str, Any] = {}
     for rival in ("l1", "random 0", "random 1"):
-        pairs = [(p["red"][metric], p[rival][metric]) for p in sweep if rival in p]
-        wins = sum(mine > other if metric in HIGHER else mine < other for mine, other in pairs)
-        better[rival] = {"better": wins, "points": len(pairs)}
+        points = [(p["red"], p[rival]) for p in sweep if rival in p]
+        better[rival] = {"points": len(points)}
+        for name in (metric, "output_error_relative"):
+            sign = 1 if name in HIGHER else -1
+            wins = sum(sign * mine[name] > sign * other[name] for mine, other in points)
+            better[rival][f"better {name}"] = wins
     return better
 
 
