@@ -38,14 +38,14 @@ from ros_xai.explanation.explainer import Refinement, SobolExplainer
 from ros_xai.explanation.gradients import GradCam, IntegratedGradients
 from ros_xai.explanation.targets import ClassLogit, ClassProbability, Joint
 
-CELLS, DESIGNS = 64, 16
+GRID, DESIGNS = (7, 7), 16  # the cells of RISE's authors, for all
 IMAGES = 30
 CONVERGED_IMAGES = range(2, IMAGES + 1, 2)  # those of them that go on to convergence
-FORWARDS = DESIGNS * (CELLS + 1)
+FORWARDS = DESIGNS * (GRID[0] * GRID[1] + 1)
 CONVERGED = 4160
 SURE = 0.3
 EVERY = 4  # every so many pixels of a row and of a column are ranked
-SETTINGS = (SIZE, BATCH, CELLS, DESIGNS, CONVERGED, SURE, 3)
+SETTINGS = (SIZE, BATCH, GRID, DESIGNS, CONVERGED, SURE, 4)
 
 
 def attributions(
@@ -55,7 +55,7 @@ def attributions(
     predict, module = network.predict, network.module
     probability = ClassProbability(label)
     both = Joint([ClassLogit(label), probability])
-    common = {"designs": DESIGNS, "batch_size": BATCH, "seed": seed}
+    common = {"grid": GRID, "designs": DESIGNS, "batch_size": BATCH, "seed": seed}
     begun = time.process_time()
 
     def lap() -> float:
@@ -81,10 +81,10 @@ def attributions(
     published = replace(rise, over="expected").explain(image, both)
     yield "rise, as published", published[1], seconds
     for name, explainer in {
-        "occlusion": Occlusion(predict, batch_size=BATCH),
+        "occlusion": Occlusion(predict, GRID, batch_size=BATCH),
         "integrated gradients": IntegratedGradients(module, batch_size=10),
         "grad-cam": GradCam(module, module._conv_head),
-        "random": RandomCells(seed=seed),
+        "random": RandomCells(GRID, seed=seed),
     }.items():
         lap()
         attribution = explainer.explain(image, probability)
@@ -114,7 +114,7 @@ def convergence(network: Network, image: Image, label: int) -> dict[str, Any]:
     """Forwards after which a map stays at 0.9 or more of rank correlation with its last."""
     both = Joint([ClassLogit(label), ClassProbability(label)])
     plan = Refinement(every=130, max_forwards=CONVERGED, min_designs=CONVERGED)
-    common = {"designs": 64, "batch_size": BATCH}
+    common = {"grid": GRID, "designs": 128, "batch_size": BATCH}
     rise = Rise(network.predict, masks=CONVERGED, batch_size=BATCH)
     streams = {
         "rise": rise.refine(image, both, 130),
