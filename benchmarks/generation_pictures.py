@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.steex import frames_of
 from ros_xai.cli.generate import coloured
 from ros_xai.data.segmentation import CAMVID
 from ros_xai.explanation.steex_decision import load_decisions
@@ -94,43 +95,59 @@ def edited(layouts: LayoutGenerator, painter: ImageGenerator) -> Path:
     return save("edited", rows)
 
 
-def counterfactuals(painter: ImageGenerator, count: int = 5) -> Path:
-    """Held-out moments: the image, its reconstruction, the counterfactual, what changed."""
-    decision, _ = load_decisions()
+def boxed(picture: Pixels, window: tuple[slice, slice], scale: int) -> Pixels:
+    """A picture enlarged, with a frame around a window of it."""
+    large = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    (top, bottom), (left, right) = ((scale * w.start, scale * w.stop) for w in window)
+    cv2.rectangle(large, (left, top), (right - 1, bottom - 1), (255, 220, 0), 1)
+    return np.asarray(large, np.uint8)
+
+
+def changed_most(change: NDArray[np.int16], side: int = 24) -> tuple[slice, slice]:
+    """The square window of a change [H, W] with the largest sum."""
+    sums = cv2.boxFilter(change.astype(np.float32), -1, (side, side), anchor=(0, 0))
+    inside = sums[: change.shape[0] - side + 1, : change.shape[1] - side + 1]
+    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+    return slice(int(top), int(top) + side), slice(int(left), int(left) + side)
+
+
+def counterfactuals(painter: ImageGenerator) -> Path:
+    """The first moment of each kind in the order of `ros_xai bench steex`, turned or not: the
+    image, what the search starts from, where it ends, both near what changed most, the change."""
+    decision, oracle = load_decisions()
     scenes = load_scenes(held_out=True)
-    rows: list[list[Pixels]] = []
-    wanted = [("red",), ("brake",), ("green",), ("red",), ("brake",)][:count]
-    used: set[int] = set()
-    for (kind,) in wanted:
-        mask = {
-            "red": scenes.red & ~scenes.brake,
-            "brake": scenes.brake & ~scenes.red,
-            "green": scenes.may_move & scenes.sign,
-        }[kind]
-        for index in np.random.default_rng(1).permutation(np.flatnonzero(mask)).tolist():
-            pairs = scenes.pairs
-            if any(abs(index - u) < 12 for u in used):
-                continue
-            scene = scene_of(painter, decision, pairs.images[index], pairs.labels[index])
-            if (scene.search.image >= 0.5) != scenes.may_move[index]:
-                continue
-            found = scene.search.explain()
-            if not found.success:
-                continue
-            used.add(index)
-            top = found.changed(scene.layout).argsort(descending=True)[:2].tolist()
-            shown = pictures(found, scale=1)
-            truth = "may move on" if scenes.may_move[index] else f"must stop: {kind}"
-            moved = " and ".join(NAMES[i] for i in top)
-            rows.append(
-                [
-                    tile(scene.image, f"image, {truth}: p {found.image:.2f}", 256, smooth=True),
-                    tile(shown["before"], f"rebuilt: p {found.reconstruction:.2f}", 256, True),
-                    tile(shown["after"], f"counterfactual: p {found.curve[-1]:.2f}", 256, True),
-                    tile(shown["difference"], f"changed most: {moved}", 256, True),
-                ]
-            )
-            break
+    pairs, rows = scenes.pairs, []
+    order = frames_of(scenes, decision, len(scenes.may_move))
+    for kind, mask in (
+        ("red light", scenes.red & ~scenes.brake),
+        ("brake lamps", scenes.brake & ~scenes.red),
+        ("red light and brake lamps", scenes.brake & scenes.red),
+        ("light green", scenes.may_move & scenes.sign & ~scenes.car),
+        ("no brake lamps", scenes.may_move & scenes.car & ~scenes.sign),
+    ):
+        index = next(i for i in order if mask[i])
+        scene = scene_of(painter, decision, pairs.images[index], pairs.labels[index])
+        found = scene.search.explain()
+        shown = pictures(found, scale=1)
+        window = changed_most(shown["difference"].astype(np.int16).sum(axis=2))
+        top = found.changed(scene.layout).argsort(descending=True)[:2].tolist()
+        detail = np.hstack([shown[name][window] for name in ("before", "after")])
+        told = float(oracle(found.after).sigmoid())
+        captions = (
+            f"{'go' if scenes.may_move[index] else 'stop'}, {kind}: p(go) {found.image:.2f}",
+            f"rebuilt: p(go) {found.reconstruction:.2f}",
+            f"turned: p(go) {found.curve[-1]:.2f}, oracle {told:.2f}",
+            "the frame, rebuilt and turned",
+            f"most: {' and '.join(NAMES[i] for i in top)}",
+        )
+        tiles = (
+            scene.image,
+            boxed(shown["before"], window, 2),
+            boxed(shown["after"], window, 2),
+            detail,
+            shown["difference"],
+        )
+        rows.append([tile(t, caption, 256, True) for t, caption in zip(tiles, captions)])
     return save("counterfactuals", rows)
 
 

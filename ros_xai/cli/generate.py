@@ -144,14 +144,16 @@ def pairs(
 @app.command()
 def train(
     name: Annotated[
-        Literal["layout", "image", "decisions", "refine"], typer.Argument(help="Which one.")
+        Literal["layout", "image", "decisions", "refine", "rebuilt"],
+        typer.Argument(help="Which one."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of weights and card.")] = Path("out/generate"),
     steps: Annotated[float, typer.Option(help="Share of the recipe's steps.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Train a network that ships: layout, image, or decisions ("may move on" and its oracle),
-    refine (goes on with image in --out, told by the decisions there). Goes on where it was stopped.
+    """Train a network that ships: layout, image, decisions ("may move on" and its oracle), refine
+    (goes on with image in --out, told by the decisions there), rebuilt (the decisions anew, also on
+    what the image generator in --out, or the shipped one, rebuilds). Goes on where it was stopped.
 
     \b
     Several processes:

@@ -25,5 +25,5 @@ class CounterfactualConfig(NodeConfig):
     regions: str = parameter(
         "", "classes whose look may change, as car,sign; empty: all that are seen"
     )
-    steps: int = parameter(60, "most steps of one search", bounds=(1, 1000))
+    steps: int = parameter(100, "most steps of one search", bounds=(1, 1000))
     rate: float = parameter(0.03, "size of a step", bounds=(1e-4, 1.0))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ros_xai.explanation.steex import Counterfactual, Steex, SteexConfig
 from ros_xai.explanation.steex_decision import DecisionNetwork
+from ros_xai.explanation.steex_inversion import inverted
 from ros_xai.generation.images import ImageGenerator, to_image, to_network
 
 Pixels = NDArray[np.uint8]
@@ -33,20 +34,16 @@ def scene_of(
     label: Pixels,
     config: SteexConfig | None = None,
 ) -> Scene:
-    """The search for an image [H, W, 3] and its label [H, W]."""
+    """The search for an image [H, W, 3] and its label [H, W], from codes that rebuild it well."""
     small, fitted = generator.fit(image, label)
-    layout = generator.layout(fitted)
-    codes = generator.encode(image, label)
+    layout, real = generator.layout(fitted), to_network(small)
     present = layout.sum(dim=(0, 2, 3)).nonzero()[:, 0].tolist()
-    search = Steex(
-        lambda z: generator.network(layout, z),
-        decision,
-        to_network(small),
-        codes,
-        present,
-        config,
-    )
-    return Scene(small, fitted, layout, search)
+
+    def render(codes: Tensor) -> Tensor:
+        return generator.network(layout, codes)
+
+    codes = inverted(render, decision.evidence, real, generator.encode(image, label))
+    return Scene(small, fitted, layout, Steex(render, decision, real, codes, present, config))
 
 
 def pictures(found: Counterfactual, scale: int = 4) -> dict[str, Pixels]:

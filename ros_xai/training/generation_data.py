@@ -57,6 +57,18 @@ class Scenes:
     brake: Bools
     may_move: Bools
 
+    @property
+    def reasons(self) -> Bools:
+        """Which reasons to stop hold [N, 2], in the order of the decision's evidence."""
+        return np.stack([self.red, self.brake], axis=1)
+
+    @property
+    def differing(self) -> NDArray[np.int64]:
+        """Pixels [N] in which a moment's two states differ by a quarter of the grey levels or more,
+        in any colour: how large its lamps are."""
+        gap = np.abs(np.subtract(self.pairs.images[0::2], self.pairs.images[1::2], dtype=np.int16))
+        return np.repeat((gap.max(axis=3) >= 64).sum(axis=(1, 2)), 2)
+
     def causes(self, index: int) -> tuple[str, ...]:
         """Names of the classes that forbid to move on, or could forbid it."""
         if self.may_move[index]:
@@ -64,14 +76,16 @@ class Scenes:
         return tuple(n for n, lit in (("sign", self.red), ("car", self.brake)) if lit[index])
 
 
-def load_scenes(held_out: bool, config: SceneConfig | None = None, write: bool = True) -> Scenes:
-    """Moments of the drives for training, or of the held-out ones; rendered once."""
+def load_scenes(
+    held_out: bool | None, config: SceneConfig | None = None, write: bool = True
+) -> Scenes:
+    """Moments of the drives for training, of the held-out ones, or (None) of all; rendered once."""
     config = config or SceneConfig()
     folder = write_scenes(config, default_folder(config)) if write else default_folder(config)
     parts = []
     for path in sorted(folder.glob("scenes_*.npz")):
         number = int(path.stem.rpartition("_")[2])
-        if (number % HELD_OUT == HELD_OUT - 1) != held_out:
+        if held_out is not None and (number % HELD_OUT == HELD_OUT - 1) != held_out:
             continue
         with np.load(path) as arrays:
             if arrays.files:  # a drive may hold no moment that decides

@@ -15,8 +15,9 @@ from ros_xai.explanation.steex_decision import DecisionConfig, DecisionNetwork
 from ros_xai.generation.scenes import CAUSES
 from ros_xai.training.distributed import Process
 from ros_xai.training.generation_data import Scenes
+from ros_xai.training.generation_rebuilt import Rebuilding, Rebuilt
 from ros_xai.training.loop import ALONE, Batch, LoopConfig, fit
-from ros_xai.training.segmentation import Augmentation, Labelled, augment, to_tensor
+from ros_xai.training.segmentation import Augmentation, augment, to_tensor
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class DecisionRecipe:
     steps: int = 1200
     moments: int = 8
     rate: float = 2e-3
+    rebuilding: Rebuilding | None = None  # of the moments that are learned from rebuilt, too
     seed: int = 0
 
 
@@ -62,24 +64,31 @@ def train_decision(
     scenes: Scenes,
     folder: Path,
     process: Process = ALONE,
+    again: Rebuilt | None = None,
     show: bool = True,
 ) -> DecisionNetwork:
     """The trained network, on from the checkpoint in `folder`; a batch holds as many moments with a
-    red light as with braking cars, each also in the state in which it may move on."""
+    red light as with braking cars, each also in the state in which it may move on. Half of them are
+    of `again`, the same moments as a generator rebuilds them, when it is given."""
     torch.manual_seed(recipe.seed)
     learner = DecisionLearner(recipe.network)
-    truths = np.stack([scenes.red, scenes.brake], axis=1)
     groups = [np.flatnonzero(kind) for kind in (scenes.red, scenes.brake)]
     half = -(-recipe.moments // 2)
 
     def make_batch(rng: np.random.Generator) -> Batch:
         stop = np.concatenate([rng.choice(group, half) for group in groups if len(group)])
         index = np.concatenate([stop, stop + 1])  # a moment's other state is the next row
-        pairs: Labelled = augment(scenes.pairs.take(index), rng, recipe.augmentation)
+        chosen, reasons = scenes.pairs.take(index), scenes.reasons[index]
+        if again is not None:
+            half_of_them = np.tile(rng.random(len(stop)) < 0.5, 2)
+            images, others = again.draw(index, rng)
+            chosen.images[half_of_them] = images[half_of_them]
+            reasons[half_of_them] = others[half_of_them]
+        pairs = augment(chosen, rng, recipe.augmentation)
         return {
             "image": to_tensor(pairs.images) * 2 - 1,
             "label": torch.from_numpy(np.ascontiguousarray(pairs.labels)),
-            "reasons": torch.from_numpy(truths[index]).float(),
+            "reasons": torch.from_numpy(reasons).float(),
         }
 
     loop = LoopConfig(

@@ -22,6 +22,7 @@ from ros_xai.explanation.steex_decision import (
     load_decisions,
 )
 from ros_xai.generation.image_network import ImageNetwork
+from ros_xai.generation.images import SHIPPED as SHIPPED_IMAGE
 from ros_xai.generation.images import ImageGenerator, StyleBank
 from ros_xai.generation.layouts import LayoutGenerator
 from ros_xai.generation.palette import fit_palette, proportions_of
@@ -35,6 +36,8 @@ from ros_xai.training.generation_data import (
     world_layouts,
 )
 from ros_xai.training.generation_decisions import DecisionRecipe, accuracy, train_decision
+from ros_xai.training.generation_rebuilt import Rebuilding
+from ros_xai.training.generation_rebuilt import rebuilt as rebuild
 from ros_xai.training.layout import LayoutRecipe, LayoutTrainer, one_hot
 from ros_xai.training.loop import ALONE
 from ros_xai.training.segmentation import Labelled, to_tensor
@@ -162,28 +165,51 @@ def refine(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trai
 
 def decisions(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trained:
     """Decision network and oracle on rendered moments; `steps` scales the recipe's."""
+    return _decisions(out, seed, steps, process, None)
+
+
+def rebuilt(out: Path, seed: int, steps: float, process: Process = ALONE) -> Trained:
+    """The same on rendered moments and on those moments as the image generator in `out` rebuilds
+    them (the one that ships where there is none), so that both judge what the search shows them."""
+    path = out / "image.safetensors"
+    return _decisions(out, seed, steps, process, path if path.is_file() else SHIPPED_IMAGE)
+
+
+def _decisions(
+    out: Path, seed: int, steps: float, process: Process, generator: Path | None
+) -> Trained:
     with process.in_turn():
         train, held_out = load_scenes(False), load_scenes(True)
-    recipe = DecisionRecipe(seed=seed)
+    painter = ImageGenerator.load(generator).network if generator else None
+    recipe = DecisionRecipe(seed=2 * seed, rebuilding=Rebuilding() if painter else None)
     recipe = replace(recipe, steps=max(1, round(recipe.steps * steps)))
+    other = replace(recipe.augmentation, zoom=0.9, jitter=0.15)
+    of_oracle = replace(recipe, network=ORACLE, augmentation=other, seed=2 * seed + 1)
+    name = "rebuilt" if painter else "decisions"
     begun = time.process_time()
-    decision = train_decision(recipe, train, _run(out, "decision", seed), process)
-    independent = replace(recipe, network=ORACLE, seed=seed + 1)
-    oracle = train_decision(independent, train, _run(out, "oracle", seed), process)
+    networks, metrics = [], {"held-out moments": len(held_out.may_move)}
+    for which, own in (("decision", recipe), ("oracle", of_oracle)):
+        again = rebuild(painter, train, own.rebuilding, own.seed) if painter else None
+        run = _run(out, f"{name}-{which}", seed)
+        network = train_decision(own, train, run, process, again)
+        networks.append(network)
+        metrics[f"accuracy of the {which}"] = round(accuracy(network, held_out), 4)
+    data = f"{len(train.may_move)} images of moments of 27 drives, lamps set; world only"
+    command = f"ros_xai generate train {name} --seed {seed} --steps {steps:g}"
+    if generator:
+        data += f"; and {recipe.rebuilding.copies} rebuilt copies of each"
+        before = json.loads(generator.with_suffix(".json").read_text())["command"]
+        command = f"{before}; {command}"
     return _finish(
         out / "may_move.safetensors",
-        decision_tensors(decision, oracle),
-        decision_card(decision, oracle),
+        decision_tensors(*networks),
+        decision_card(*networks),
         seed=seed,
-        data=f"{len(train.may_move)} images of moments of 27 drives, lamps set; world only",
-        command=f"ros_xai generate train decisions --seed {seed} --steps {steps:g}",
+        data=data,
+        command=command,
         cpu_minutes=round((time.process_time() - begun) / 60, 1),
-        metrics={
-            "held-out moments": len(held_out.may_move),
-            "accuracy of the decision": round(accuracy(decision, held_out), 4),
-            "accuracy of the oracle": round(accuracy(oracle, held_out), 4),
-        },
-        training=asdict(recipe),
+        metrics=metrics,
+        training={"decision": asdict(recipe), "oracle": asdict(of_oracle)},
     )
 
 
@@ -217,4 +243,10 @@ def _finish(path: Path, tensors: dict[str, Tensor], card: dict[str, Any], **more
     )
 
 
-SHIPPED = {"layout": layout, "image": image, "decisions": decisions, "refine": refine}
+SHIPPED = {
+    "layout": layout,
+    "image": image,
+    "decisions": decisions,
+    "refine": refine,
+    "rebuilt": rebuilt,
+}

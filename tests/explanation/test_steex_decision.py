@@ -1,6 +1,7 @@
 """The network that decides, its metrics, and what the command leaves behind."""
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -24,6 +25,7 @@ from ros_xai.explanation.steex_metrics import kernel_distance, outside
 from ros_xai.nodes.counterfactual_scene import pictures
 from ros_xai.training.generation_data import Scenes
 from ros_xai.training.generation_decisions import DecisionRecipe, accuracy, train_decision
+from ros_xai.training.generation_rebuilt import Rebuilt
 from ros_xai.training.segmentation import Augmentation, Labelled
 
 
@@ -56,6 +58,22 @@ def test_a_network_learns_to_stop_for_lamps(tmp_path):
         rate=5e-3,
     )
     assert accuracy(train_decision(recipe, scenes, tmp_path, show=False), scenes) > 0.9
+
+
+def test_it_learns_from_rebuilt_moments_too(tmp_path):
+    scenes = lamps(60)
+    blue = np.ascontiguousarray(scenes.pairs.images[..., ::-1])  # as a generator may paint lamps
+    recipe = DecisionRecipe(
+        DecisionConfig((6, 8, 12)),
+        Augmentation(zoom=1.0, jitter=0.05),
+        steps=200,
+        moments=6,
+        rate=5e-3,
+    )
+    again = Rebuilt(blue[None], scenes.reasons[None])
+    network = train_decision(recipe, scenes, tmp_path, again=again, show=False)
+    assert accuracy(network, scenes) > 0.9
+    assert accuracy(network, replace(scenes, pairs=Labelled(blue, scenes.pairs.labels))) > 0.9
 
 
 def test_causes_are_what_is_lit_or_what_could_be():
