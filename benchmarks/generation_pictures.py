@@ -116,14 +116,16 @@ def counterfactuals(painter: ImageGenerator) -> Path:
     image, what the search starts from, where it ends, both near what changed most, the change."""
     decision, oracle = load_decisions()
     scenes = load_scenes(held_out=True)
-    pairs, rows = scenes.pairs, []
+    heads = ("image", "rebuilt from its styles", "turned", "the yellow frame", "change, times 3")
+    blank = np.full((1, 256, 3), 255, np.uint8)
+    pairs, rows = scenes.pairs, [[tile(blank, head, 256) for head in heads]]
     order = frames_of(scenes, decision, len(scenes.may_move))
     for kind, mask in (
-        ("red light", scenes.red & ~scenes.brake),
-        ("brake lamps", scenes.brake & ~scenes.red),
-        ("red light and brake lamps", scenes.brake & scenes.red),
-        ("light green", scenes.may_move & scenes.sign & ~scenes.car),
-        ("no brake lamps", scenes.may_move & scenes.car & ~scenes.sign),
+        ("must stop: red light", scenes.red & ~scenes.brake),
+        ("must stop: brake lamps", scenes.brake & ~scenes.red),
+        ("must stop: both", scenes.brake & scenes.red),
+        ("may go: green light", scenes.may_move & scenes.sign & ~scenes.car),
+        ("may go: lamps off", scenes.may_move & scenes.car & ~scenes.sign),
     ):
         index = next(i for i in order if mask[i])
         scene = scene_of(painter, decision, pairs.images[index], pairs.labels[index])
@@ -134,10 +136,10 @@ def counterfactuals(painter: ImageGenerator) -> Path:
         detail = np.hstack([shown[name][window] for name in ("before", "after")])
         told = float(oracle(found.after).sigmoid())
         captions = (
-            f"{'go' if scenes.may_move[index] else 'stop'}, {kind}: p(go) {found.image:.2f}",
-            f"rebuilt: p(go) {found.reconstruction:.2f}",
-            f"turned: p(go) {found.curve[-1]:.2f}, oracle {told:.2f}",
-            "the frame, rebuilt and turned",
+            f"{kind}   p(go) {found.image:.2f}",
+            f"p(go) {found.reconstruction:.2f}",
+            f"p(go) {found.curve[-1]:.2f}, by the oracle {told:.2f}",
+            "before, after",
             f"most: {' and '.join(NAMES[i] for i in top)}",
         )
         tiles = (

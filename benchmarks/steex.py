@@ -27,7 +27,7 @@ from ros_xai.generation.images import ImageGenerator, to_network
 from ros_xai.generation.scenes import SceneConfig
 from ros_xai.nodes.counterfactual_scene import Scene, scene_of
 from ros_xai.training.generation_data import Scenes, load_scenes
-from ros_xai.training.generation_decisions import accuracy, answers
+from ros_xai.training.generation_decisions import answers
 from ros_xai.training.generation_ship import rebuilt, write
 
 COMMAND = "ros_xai bench steex"
@@ -208,13 +208,13 @@ def measured(
         key = {"frame": index, "targeted": number < targeted}
         args = (scenes, index, number < targeted, generator, decision, oracle)
         rows.append(finished.get(key, lambda args=args: one_frame(*args)))
-    return {
-        **summary(rows),
-        "moments": len(scenes.may_move),
-        "moments_with_large_lamps": int((scenes.differing >= LEAST).sum()),
-        "accuracy_of_decision": round(accuracy(decision, scenes), 4),
-        "accuracy_of_oracle": round(accuracy(oracle, scenes), 4),
-    }
+    large = scenes.differing >= LEAST
+    figures = {**summary(rows), "moments": len(large), "moments_with_large_lamps": int(large.sum())}
+    for name, network in (("decision", decision), ("oracle", oracle)):
+        right = (answers(network, scenes.pairs.images) >= 0.5) == scenes.may_move
+        figures[f"accuracy_of_{name}"] = round(float(right.mean()), 4)
+        figures[f"accuracy_of_{name}_on_large_lamps"] = round(float(right[large].mean()), 4)
+    return figures
 
 
 def main(arguments: list[str]) -> int:
