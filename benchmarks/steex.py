@@ -48,11 +48,13 @@ OVER_SEEDS = (
 )
 
 
-def frames_of(scenes: Scenes, decision: DecisionNetwork, count: int) -> list[int]:
-    """Moments whose lamps can be seen well and that the decision network judges rightly, drawn
+def frames_of(
+    scenes: Scenes, decision: DecisionNetwork, count: int | None, large: bool = True
+) -> list[int]:
+    """Moments that the decision network judges rightly and whose lamps are large, or are not; drawn
     once."""
     right = (answers(decision, scenes.pairs.images) >= 0.5) == scenes.may_move
-    counts = right & (scenes.differing >= LEAST)
+    counts = right & ((scenes.differing >= LEAST) == large)
     order = np.random.default_rng(0).permutation(len(counts))
     return [int(i) for i in order if counts[i]][:count]
 
@@ -158,6 +160,11 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "oracle_where_reconstruction_agrees": share("oracle", agree),
         "oracle_to_go": share("oracle", to_go),
         "oracle_to_stop": share("oracle", to_stop),
+        "to_stop_by_causes": {
+            " or ".join(causes): {"frames": len(alike), "oracle": share("oracle", alike)}
+            for causes in sorted({tuple(row["causes"]) for row in to_stop})
+            for alike in [[row for row in to_stop if tuple(row["causes"]) == causes]]
+        },
         "cause_in_top_2": share("cause_in_top_2", [row for row in rows if row["success"]]),
         "targeted_at_cause": {
             "frames": sum("cause_success" in row for row in rows),
@@ -203,13 +210,21 @@ def measured(
     )
     digest = round(float(sum(p.double().abs().sum() for p in parameters)), 6)
     finished = Finished("steex", (asdict(CONFIG), digest))
-    rows = []
-    for number, index in enumerate(frames_of(scenes, decision, frames)):
-        key = {"frame": index, "targeted": number < targeted}
-        args = (scenes, index, number < targeted, generator, decision, oracle)
-        rows.append(finished.get(key, lambda args=args: one_frame(*args)))
+
+    def rows_of(frames: list[int], targeted: int) -> list[dict[str, Any]]:
+        rows = []
+        for number, index in enumerate(frames):
+            key = {"frame": index, "targeted": number < targeted}
+            args = (scenes, index, number < targeted, generator, decision, oracle)
+            rows.append(finished.get(key, lambda args=args: one_frame(*args)))
+        return rows
+
+    rows = rows_of(frames_of(scenes, decision, frames), targeted)
     large = scenes.differing >= LEAST
     figures = {**summary(rows), "moments": len(large), "moments_with_large_lamps": int(large.sum())}
+    if seed == 0:
+        small = summary(rows_of(frames_of(scenes, decision, None, large=False), 0))
+        figures["small_lamps"] = {name: small[name] for name in ("frames", *OVER_SEEDS[:6])}
     for name, network in (("decision", decision), ("oracle", oracle)):
         right = (answers(network, scenes.pairs.images) >= 0.5) == scenes.may_move
         figures[f"accuracy_of_{name}"] = round(float(right.mean()), 4)
@@ -236,11 +251,12 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(figures, indent=1))
         return 0
     others = [measured(scenes, generator, s, options.frames, 0) for s in range(1, options.seeds)]
-    figures["over_seeds"] = {
-        name: {"each": values, **interval(values)}
-        for name in OVER_SEEDS
-        for values in [[each[name] for each in (figures, *others)]]
-    }
+    if others:
+        figures["over_seeds"] = {
+            name: {"each": values, **interval(values)}
+            for name in OVER_SEEDS
+            for values in [[each[name] for each in (figures, *others)]]
+        }
     meta = {"config": asdict(CONFIG), "networks": "decision and oracle of seed 0 ship"}
     print(results.write("steex", " ".join([COMMAND, *arguments]), figures, **meta))
     return 0
