@@ -81,6 +81,10 @@ def test_causes_are_what_is_lit_or_what_could_be():
     assert [scenes.causes(k) for k in range(3)] == [("sign",), ("sign", "car"), ("car",)]
 
 
+def test_a_moment_is_as_large_as_its_lamps():
+    assert lamps(4).differing.tolist() == [9, 9, 18, 18]  # one dot of 3 x 3, two dots
+
+
 def test_one_reason_is_enough_to_stop():
     network = DecisionNetwork(DecisionConfig((4, 6, 8))).eval()
     image = torch.rand(2, 3, 32, 64) * 2 - 1
