@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks import results
 from benchmarks.driving_renders import RENDERS, camvid, camvid_available, rendered, shrunk
@@ -27,7 +28,7 @@ from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.rehearsal import ObjectMemory
 from ros_xai.training import plop
 from ros_xai.training.loop import Batch, LoopConfig, fit
-from ros_xai.training.plop import ContinualConfig, Method
+from ros_xai.training.plop import FITTED, ContinualConfig, Method
 from ros_xai.training.segmentation import Labelled, Supervised, draw, score
 
 COMMAND = "ros_xai bench plop"
@@ -84,7 +85,8 @@ def arm(objective: str, rate: float = 1e-3, **config: Any) -> Arm:
     return Arm(Method(objective, ContinualConfig(entropy=entropy, **config)), rate)
 
 
-PLOP, MIB = arm("plop"), arm("mib")
+# Rates and weights are those that `ros_xai bench plop-tuning` found best on held-out images.
+PLOP, MIB = Arm(Method("plop", FITTED), rate=3e-3), arm("mib")
 ARMS: dict[str, Arm] = {
     "fine-tuning": arm("fine-tuning"),
     "lwf": arm("lwf"),
@@ -94,9 +96,16 @@ ARMS: dict[str, Arm] = {
     "mib-rehearsal": replace(MIB, budget=CONFIG.budget),
     "plop-scale-1": PLOP.changed(scales=(1,)),
     "plop-argmax": PLOP.changed(entropy=False),
-    "plop-no-pod": PLOP.changed(backbone_factor=0.0, logits_factor=0.0),
-    "plop-argmax-no-pod": PLOP.changed(entropy=False, backbone_factor=0.0, logits_factor=0.0),
+    "plop-authors-weights": arm("plop"),
 }
+PAIRS = (
+    ("joint", "plop-rehearsal"),
+    ("plop-rehearsal", "plop"),
+    ("plop", "mib"),
+    ("mib", "lwf"),
+    *(("plop", name) for name in ("plop-scale-1", "plop-argmax", "plop-authors-weights")),
+    ("mib-rehearsal", "mib"),
+)
 
 
 @cache
@@ -199,8 +208,18 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return figures
 
 
+def differences(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Final mean IoU of one arm minus that of another, paired by seed, for all of PAIRS."""
+
+    def last(arm: str) -> NDArray[np.float64]:
+        rows = [np.array(run["history"][-1], dtype=np.float64) for run in runs[arm]]
+        return np.array([np.nanmean(row) for row in rows])
+
+    return {f"{a} - {b}": interval(list(last(a) - last(b))) for a, b in PAIRS}
+
+
 def run(name: str, seeds: list[int]) -> dict[str, Any]:
-    """All arms on one data set."""
+    """All arms on one data set, and how they differ."""
     finished = Finished(f"plop-{name}", (CONFIG, RENDERS))
 
     def runs(arm: str, learnt: Arm | None) -> list[dict[str, Any]]:
@@ -212,7 +231,9 @@ def run(name: str, seeds: list[int]) -> dict[str, Any]:
             for key, s in zip(keys, seeds)
         ]
 
-    return {arm: summary(runs(arm, learnt)) for arm, learnt in {"joint": None, **ARMS}.items()}
+    found = {arm: runs(arm, learnt) for arm, learnt in {"joint": None, **ARMS}.items()}
+    figures = {arm: summary(each) for arm, each in found.items()}
+    return {**figures, "differences": differences(found)}
 
 
 def settings() -> dict[str, Any]:

@@ -36,11 +36,18 @@ def local_pod(features: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:
     if min(height, width) < max(scales):
         raise ValueError(f"a map of {height}x{width} cannot be cut into {max(scales)} strips")
     squared = features.square()
-    parts = []
-    for s in scales:
-        parts += [strip.mean(3).flatten(1) for strip in squared.tensor_split(s, 3)]
-        parts += [strip.mean(2).flatten(1) for strip in squared.tensor_split(s, 2)]
-    return torch.cat(parts, 1)
+    rows = squared @ _strip_means(width, scales, squared)  # [B, C, H, strips]
+    columns = _strip_means(height, scales, squared).T @ squared  # [B, C, strips, W]
+    return torch.cat([rows.flatten(1), columns.flatten(1)], 1)
+
+
+def _strip_means(length: int, scales: Sequence[int], like: Tensor) -> Tensor:
+    """[length, sum(scales)]: a column has 1 / strip length in its strip and 0 elsewhere."""
+    strips = [strip for s in scales for strip in torch.arange(length).tensor_split(s)]
+    means = torch.zeros(length, len(strips))
+    for column, strip in enumerate(strips):
+        means[strip, column] = 1 / len(strip)
+    return means.to(like)
 
 
 def pod_distance(old: Tensor, new: Tensor, scales: Sequence[int] = (1, 2, 4)) -> Tensor:
@@ -129,7 +136,7 @@ def pseudo_labels(
     becomes IGNORE, every other pixel stays. nu is 1 without background. Source: eq. 9 to 11.
     """
     background = labels == BACKGROUND
-    prediction = probabilities.argmax(1)
+    prediction = probabilities.max(1).indices  # argmax, which is far slower over strided channels
     trusted = background
     if thresholds is not None:
         trusted = background & (normalised_entropy(probabilities) < thresholds[prediction])

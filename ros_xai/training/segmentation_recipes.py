@@ -157,7 +157,7 @@ def grow(
     data = Labelled(data.images, table[data.labels])
     step = plop.Method(
         method,
-        plop.ContinualConfig(entropy=method == "plop"),
+        replace(plop.FITTED, entropy=method == "plop"),
         recipe.batch,
         recipe.augmentation,
     )
