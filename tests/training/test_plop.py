@@ -10,7 +10,14 @@ from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.rehearsal import ObjectMemory
 from ros_xai.training import plop
 from ros_xai.training.loop import LoopConfig, fit
-from ros_xai.training.segmentation import Labelled, Supervised, draw, score, to_batch
+from ros_xai.training.segmentation import (
+    Augmentation,
+    Labelled,
+    Supervised,
+    draw,
+    score,
+    to_batch,
+)
 
 SMALL = NetworkConfig(classes=3, widths=(4, 8, 8, 8), blocks=1, decoder=8)
 
@@ -93,6 +100,22 @@ def test_thresholds_have_one_entry_per_old_class_and_do_not_depend_on_the_batch(
     torch.testing.assert_close(thresholds, plop.median_entropies(old, blank, batch=8))
     floor = thresholds.max().item() + 0.1
     assert plop.median_entropies(old, blank, floor).tolist() == pytest.approx([floor] * 3)
+
+
+def test_thresholds_are_those_of_images_as_training_sees_them(tmp_path, monkeypatch):
+    seen = []
+
+    def thresholds(old, data, minimum):
+        seen.append((data.images.shape, minimum))
+        return torch.full((3,), minimum)
+
+    monkeypatch.setattr(plop, "median_entropies", thresholds)
+    method = plop.Method(config=plop.FITTED, batch=2, augmentation=Augmentation(shrink=2.0))
+    old, data = SegmentationNetwork(SMALL), scenes()
+    blank = Labelled(data.images, np.zeros_like(data.labels))
+    plop.learn_step(old, blank, 1, method, LoopConfig(steps=1), tmp_path)
+    count, height, width, _ = data.images.shape
+    assert seen == [((count, 2 * height, 2 * width, 3), plop.FITTED.trust)]
 
 
 def learn(tmp_path, name: str, objective: str, **config) -> np.ndarray:
