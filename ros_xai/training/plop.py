@@ -233,16 +233,18 @@ def rehearse(
     data: Labelled, memory: ObjectMemory, rng: np.random.Generator, objects: int = 2
 ) -> Labelled:
     """Up to `objects` remembered objects pasted into half of the images; in half of those, the
-    context is erased."""
+    context is erased. What the step itself labels is neither covered nor erased: it is scarce."""
     images, labels = data.images.copy(), data.labels.copy()
     for i in np.flatnonzero(rng.random(len(images)) < 0.5):
+        taught = ~np.isin(labels[i], (plop.BACKGROUND, IGNORE))
         pasted = np.zeros(labels[i].shape, dtype=bool)
         for _ in range(objects):
             if (crop := memory.draw(rng)) is not None:
                 images[i], labels[i], mask = paste(images[i], labels[i], crop, rng)
                 pasted |= mask
+        images[i][taught], labels[i][taught] = data.images[i][taught], data.labels[i][taught]
         if pasted.any() and rng.random() < 0.5:
-            images[i], labels[i] = erase_context(images[i], labels[i], pasted)
+            images[i], labels[i] = erase_context(images[i], labels[i], pasted | taught)
     return Labelled(images, labels)
 
 

@@ -155,6 +155,19 @@ def test_rehearsal_pastes_labelled_objects_and_erases_some_contexts():
     assert not data.labels.any()  # the data set itself is untouched
 
 
+def test_rehearsal_neither_covers_nor_erases_what_the_step_labels():
+    data = Labelled(np.full((40, 32, 32, 3), 9, np.uint8), np.zeros((40, 32, 32), np.uint8))
+    data.labels[:, 8:20] = 3
+    source = Labelled(data.images[:1] * 10, np.zeros((1, 32, 32), np.uint8))
+    source.labels[0, 4:14, 4:14] = 2
+    memory, rng = ObjectMemory(budget=1000), np.random.default_rng(0)
+    plop.remember(memory, source, [2], rng)
+    rehearsed = plop.rehearse(data, memory, rng)
+    assert (rehearsed.labels == 2).any((1, 2)).sum() >= 10
+    assert (rehearsed.labels == 255).any()
+    assert (rehearsed.labels[:, 8:20] == 3).all() and (rehearsed.images[:, 8:20] == 9).all()
+
+
 def test_rehearsal_without_memory_changes_nothing():
     data = scenes()
     rehearsed = plop.rehearse(data, ObjectMemory(budget=10), np.random.default_rng(0))
