@@ -112,15 +112,15 @@ def paste(
 
 
 def erase_context(
-    image: NDArray[np.uint8], label: NDArray[np.uint8], pasted: NDArray[np.bool_]
+    image: NDArray[np.uint8], label: NDArray[np.uint8], kept: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Only the pasted objects, on the image's mean colour; every other pixel is ignored.
+    """Only the pixels of `kept` bool [H, W], on the image's mean colour; every other is ignored.
 
     Half of the pasted images are treated so in the paper's mixing: the old class must be known by
     its own look and not by a context that is not its own.
     """
     mean = image.reshape(-1, 3).mean(0).astype(np.uint8)
     return (
-        np.where(pasted[..., None], image, mean),
-        np.where(pasted, label, np.uint8(IGNORE)),
+        np.where(kept[..., None], image, mean),
+        np.where(kept, label, np.uint8(IGNORE)),
     )

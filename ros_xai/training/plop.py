@@ -229,22 +229,19 @@ def step_images(
     return np.flatnonzero(has_new & ~(has_future & disjoint))
 
 
-def rehearse(
-    data: Labelled, memory: ObjectMemory, rng: np.random.Generator, objects: int = 2
-) -> Labelled:
-    """Up to `objects` remembered objects pasted into half of the images; in half of those, the
-    context is erased. What the step itself labels is neither covered nor erased: it is scarce."""
+def rehearse(data: Labelled, memory: ObjectMemory, rng: np.random.Generator) -> Labelled:
+    """A remembered object pasted into a quarter of the images; in half of those, the context is
+    erased. What the step itself labels is neither covered nor erased: it is scarce."""
     images, labels = data.images.copy(), data.labels.copy()
-    for i in np.flatnonzero(rng.random(len(images)) < 0.5):
+    for i in np.flatnonzero(rng.random(len(images)) < 0.25):
+        if (crop := memory.draw(rng)) is None:
+            continue
         taught = ~np.isin(labels[i], (plop.BACKGROUND, IGNORE))
-        pasted = np.zeros(labels[i].shape, dtype=bool)
-        for _ in range(objects):
-            if (crop := memory.draw(rng)) is not None:
-                images[i], labels[i], mask = paste(images[i], labels[i], crop, rng)
-                pasted |= mask
-        images[i][taught], labels[i][taught] = data.images[i][taught], data.labels[i][taught]
-        if pasted.any() and rng.random() < 0.5:
-            images[i], labels[i] = erase_context(images[i], labels[i], pasted | taught)
+        image, label, pasted = paste(images[i], labels[i], crop, rng)
+        image[taught], label[taught] = images[i][taught], labels[i][taught]
+        if rng.random() < 0.5:
+            image, label = erase_context(image, label, pasted | taught)
+        images[i], labels[i] = image, label
     return Labelled(images, labels)
 
 

@@ -148,7 +148,7 @@ def test_rehearsal_pastes_labelled_objects_and_erases_some_contexts():
     plop.remember(memory, source, [2], rng)
     rehearsed = plop.rehearse(data, memory, rng)
     pasted = (rehearsed.labels == 2).any((1, 2))
-    assert 10 <= pasted.sum() <= 30
+    assert 5 <= pasted.sum() <= 20
     assert (rehearsed.images[rehearsed.labels == 2] == 90).all()
     erased = (rehearsed.labels == 255).any((1, 2))
     assert 0 < erased.sum() < pasted.sum()
@@ -163,7 +163,7 @@ def test_rehearsal_neither_covers_nor_erases_what_the_step_labels():
     memory, rng = ObjectMemory(budget=1000), np.random.default_rng(0)
     plop.remember(memory, source, [2], rng)
     rehearsed = plop.rehearse(data, memory, rng)
-    assert (rehearsed.labels == 2).any((1, 2)).sum() >= 10
+    assert (rehearsed.labels == 2).any((1, 2)).sum() >= 3
     assert (rehearsed.labels == 255).any()
     assert (rehearsed.labels[:, 8:20] == 3).all() and (rehearsed.images[:, 8:20] == 9).all()
 
