@@ -187,13 +187,14 @@ def learn(name: str, arm: Arm, seed: int) -> dict[str, Any]:
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means of old, new and all classes after the last step, and what every class forgot."""
+    """IoU after the last step: means of old, new and all classes, each; and what each forgot."""
     histories = [np.array(run["history"], dtype=np.float64) for run in runs]
     last = [history[-1] for history in histories]
     figures: dict[str, Any] = {
         "mIoU_all": interval([float(np.nanmean(row)) for row in last]),
         "mIoU_old": interval([float(np.nanmean(row[: CONFIG.first])) for row in last]),
         "mIoU_new": interval([float(np.nanmean(row[CONFIG.first :])) for row in last]),
+        "IoU": dict(zip(CONFIG.order, np.mean(last, axis=0).round(4).tolist())),
     }
     if len(histories[0]) > 1:
         steps = zip(*([float(np.nanmean(row)) for row in history] for history in histories))
