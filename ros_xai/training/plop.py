@@ -54,7 +54,7 @@ class ContinualConfig:
 
 
 # Local POD grows with the square of the features, and the authors' factors are for theirs: here its
-# gradient would be 15 to 80 times that of the cross-entropy. The floor trusts half as many pixels
+# gradient would be tens of times that of the cross-entropy. The floor trusts half as many pixels
 # again as the medians alone do, and they are as often right. See docs/methods/plop.md.
 FITTED = ContinualConfig(backbone_factor=0.001, logits_factor=0.00005, trust=0.35)
 
