@@ -3,8 +3,8 @@
 The last sixth of CamVid's training images scores what the rest of them trained, with a seed that
 the benchmark does not use; its test images are not looked at, and the rendered streets not at all.
 Every method has four candidates: two rates, then two other weights at the better rate; of those
-that are as good, the one nearest to the authors'. Beside them, what the first step learns from with
-the authors' weights.
+that are as good, the one nearest to the authors'. Beside them, PLOP with its authors' weights and
+what its first step learns from.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ def main(argv: list[str]) -> None:
     torch.set_num_threads(1)
     finished = Finished("plop-tuning", CONFIG)
     figures = {objective: search(objective, finished) for objective in ("plop", "mib", "lwf")}
+    figures["plop"]["authors"] = figure(finished, arm("plop"))
     first_step = diagnosis(DATA, {"plop": arm("plop"), "mib": arm("mib")}, FLOORS, SEED)
     results.write("plop_tuning", COMMAND, figures, first_step=first_step, seed=SEED, data=DATA)
 
