@@ -243,7 +243,7 @@ def settings() -> dict[str, Any]:
 def main(argv: list[str]) -> None:
     """Run all arms, or what is missing of them."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", choices=("camvid", "world"), help="one data set only")
     parser.add_argument("--quick", action="store_true", help="one seed of the world, no file")
     arguments = parser.parse_args(argv)
