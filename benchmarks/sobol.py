@@ -68,6 +68,7 @@ def attributions(
     yield "sobol", sobol[0].signed(), seconds
     yield "sobol, unsigned", sobol[0], seconds
     yield "sobol, interpolated", replace(sobol[0].signed(), smooth=False), seconds
+    yield "sobol, unsigned, interpolated", replace(sobol[0], smooth=False), seconds
     lap()
     paper = SobolExplainer(predict, **common, masks="uniform").explain(image, both)[0]
     seconds = lap()
