@@ -2,7 +2,8 @@
 
 Beside every physics model on the same windows: vehicles and two-wheelers that move. Base and CAB
 have the same network, data, rate and steps. Differences are paired over the same forecasts, with
-bootstrap intervals over agents. ROS_XAI_DATA names the folder that holds av2/.
+bootstrap intervals over agents. Also how the shipped recipe, which learns from the world alone,
+does on the logs when it is trained for longer. ROS_XAI_DATA names the folder that holds av2/.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ from ros_xai.forecasting import evaluation
 from ros_xai.forecasting.evaluation import Scores
 from ros_xai.forecasting.features import ContextConfig
 from ros_xai.forecasting.forecaster import Forecaster
-from ros_xai.forecasting.objectives import Weights
 from ros_xai.forecasting.raster import rasterize
 from ros_xai.forecasting.windows import Windows, concatenate, windows
 from ros_xai.training.forecasting import TrainingConfig, new_network, train
@@ -50,6 +50,7 @@ from ros_xai.world.dataset import WORLD_VERSION
 NAME = "forecasting_av2"
 LOGS = ("3b3570b4", "7fab2350", "adcf7d18")
 ARMS = ("base", "cab")
+LONGER = (500, 1000)  # steps on the world, beside those of the shipped weights
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,7 @@ class Setting:
     """The world's part, as much as the shipped weights have learned from; then fine-tuning on as
     many windows of the world as of the logs."""
 
-    world: ShippedConfig = field(
-        default_factory=lambda: ShippedConfig(
-            training=TrainingConfig(steps=400, weights=Weights(kl=10.0, divergence=2.0))
-        )
-    )
+    world: ShippedConfig = field(default_factory=ShippedConfig)
     log_steps: int = 300
     log_rate: float = 1e-3
 
@@ -132,6 +129,18 @@ def run(arm: str, seed: int, quick: bool) -> dict[str, Any]:
     return {"logs": figures}
 
 
+def run_longer(steps: int, quick: bool) -> dict[str, Any]:
+    """FDE on every log of the shipped recipe with so many steps on the world, none on the logs."""
+    setting = QUICK if quick else FULL
+    world = setting.world
+    training = replace(world.training, steps=steps)
+    network = new_network(world.network, 0)
+    folder = run_folder("longer", steps, quick)
+    train(network, world_windows(setting), world.objective, training, 0, folder, show=False)
+    scores = {log: scores_of(network, [log_windows()[log][1]])[0] for log in LOGS}
+    return {"FDE": {log: round(float(each.fde.mean()), 4) for log, each in scores.items()}}
+
+
 def run_folder(arm: str, seed: int, quick: bool) -> Path:
     return STATE / NAME / hashed(QUICK if quick else FULL, STREETS) / f"{arm}-{seed}"
 
@@ -183,6 +192,8 @@ def main(argv: list[str]) -> None:
     finished = Finished(NAME, (WORLD_VERSION, setting, STREETS))
     keys = [{"arm": a, "seed": seed, "quick": quick} for seed in range(seeds) for a in ARMS]
     runs = side_by_side(finished, keys, run, arguments.jobs)
+    lengths = [{"steps": n, "quick": quick} for n in ((60,) if quick else LONGER)]
+    longer = side_by_side(finished, lengths, run_longer, arguments.jobs)
     physics = {log: physics_scores([log_windows()[log][1]]) for log in LOGS}
     shipped = Forecaster.load().network  # has seen no log
     figures: dict[str, Any] = {}
@@ -191,6 +202,9 @@ def main(argv: list[str]) -> None:
             "physics": {name: evaluation.summary(each) for name, each in physics[log].items()},
             "best physics": best_physics(physics[log]),
             "shipped": evaluation.summary(scores_of(shipped, [log_windows()[log][1]])[0]),
+            "shipped recipe, FDE by more steps": {
+                str(each["steps"]): each["FDE"][log] for each in longer
+            },
             "forecasts": len(next(iter(physics[log].values())).fde),
             **{a: over_seeds([r for r in runs if r["arm"] == a], log) for a in ARMS},
             "FDE": differences(physics, (log,), seeds, quick),

@@ -50,7 +50,7 @@ class Prediction:
 class Forecast:
     """Forecasts of N agents in the map frame; see `Prediction`.
 
-    ignores_context [N]: the divergence is so small that the forecast would have been the same
+    ignores_context [N]: the divergence is so small that the same mode would have been chosen
     without map and neighbours.
     """
 
