@@ -78,6 +78,8 @@ def faithfulness(
     found["sobol, interpolated"] = replace(found["sobol"][0], smooth=False), seconds
     found["sobol, of what deletion scores"] = scored.signed(), seconds
     found["the same, interpolated"] = replace(scored.signed(), smooth=False), seconds
+    if not question.either_way:
+        found["the same, unsigned"] = scored, seconds
     methods: dict[str, Any] = {
         "rise": Rise(box.predict, masks=budget, baseline=box.baseline, batch_size=BATCH),
         "occlusion": Occlusion(box.predict, grid, box.baseline, BATCH),
