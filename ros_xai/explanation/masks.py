@@ -19,18 +19,28 @@ def upsampler(
 ) -> Callable[[NDArray[np.floating | np.bool_]], Array]:
     """The function from cell masks [n, *grid] to masks float32 [n, *shape].
 
-    All interpolations are linear and separable, so all masks of a batch are two matrix products.
+    All interpolations are linear and separable, of few cells each. They are added up one by one: a
+    matrix product would leave the threads of BLAS spinning while the network runs.
     Cells tile the image (half-pixel centres, borders repeated), as torch's interpolate does.
     "spline" is the uniform cubic B-spline with the cells as control points: it smooths, as tents
     (bilinear masks) averaged over tents do.
     """
-    rows, columns = (_weights(g, n, interpolation) for g, n in zip(grid, shape))
+    rows, columns = (_taps(_weights(g, n, interpolation)) for g, n in zip(grid, shape))
 
     def upsample(masks: NDArray[np.floating | np.bool_]) -> Array:
-        wide = np.matmul(masks.astype(np.float32, copy=False), columns.T)
-        return np.matmul(rows, wide)
+        cells = masks.astype(np.float32, copy=False)
+        wide = sum(cells[..., cell] * share for cell, share in columns)
+        return sum(wide[:, cell] * share[:, None] for cell, share in rows)
 
     return upsample
+
+
+def _taps(weights: Array) -> list[tuple[NDArray[np.intp], Array]]:
+    """What makes up a matrix of few weights a row [size, cells]: as often as it takes, a cell and
+    its weight for every row."""
+    count = np.count_nonzero(weights, axis=1).max()
+    cells = np.argsort(weights == 0, axis=1, kind="stable")[:, :count]
+    return list(zip(cells.T, np.take_along_axis(weights, cells, axis=1).T))
 
 
 def _weights(cells: int, size: int, interpolation: Interpolation) -> Array:
