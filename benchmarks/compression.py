@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from benchmarks.compression_cases import NAMES, Case, case
-from benchmarks.compression_summary import summarised
+from benchmarks.compression_summary import RIVALS, summarised
 from benchmarks.compression_times import ENGINES, ROUNDS, THREADS, in_blocks
 from benchmarks.results import write
 from benchmarks.seeded import Finished
@@ -60,7 +60,6 @@ DEEP: tuple[Point, ...] = (
 )
 POINTS = {"depth": SMALL, "segmentation": SMALL, "classifier": DEEP}
 BUDGET = 0.1
-RIVALS = ("l1", "random 0", "random 1")  # at equal parameters
 INT8_POINTS: dict[str, Point] = {
     "depth": ("complete", 16, 0.1),
     "segmentation": ("complete", 1, 0.004),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from benchmarks.seeded import Finished
@@ -10,6 +11,7 @@ METRICS = {"depth": ("abs_rel", -1), "segmentation": ("mIoU", 1), "classifier": 
 HIGHER = ("a1", "mIoU", "agreement")  # is better
 ALLOWED = 0.02  # relative loss
 NONE = "not measured"
+RIVALS = ("l1", "random 0", "random 1")  # at equal parameters
 
 
 def summarised(name: str, done: Finished) -> dict[str, Any]:
@@ -75,16 +77,23 @@ def _sweep(
 
 def against_rivals(sweep: list[dict[str, Any]], metric: str) -> dict[str, Any]:
     """At how many points of the sweep RED is better than each rival at equal parameters, by the
-    metric and by how little the outputs change."""
+    metric and by how little the outputs change; and the means of both over those points."""
+    names = (metric, "output_error_relative")
     better: dict[str, Any] = {}
-    for rival in ("l1", "random 0", "random 1"):
+    for rival in RIVALS:
         points = [(p["red"], p[rival]) for p in sweep if rival in p]
         better[rival] = {"points": len(points)}
-        for name in (metric, "output_error_relative"):
+        for name in names:
             sign = 1 if name in HIGHER else -1
             wins = sum(sign * mine[name] > sign * other[name] for mine, other in points)
             better[rival][f"better {name}"] = wins
-    return better
+    shared = [point for point in sweep if all(rival in point for rival in RIVALS)]
+    means = {
+        method: {name: round(fmean(p[method][name] for p in shared), 4) for name in names}
+        for method in ("red", *RIVALS)
+        if shared
+    }
+    return {**better, "means": means}
 
 
 def chosen(

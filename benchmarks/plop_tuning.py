@@ -3,9 +3,8 @@
 The last sixth of CamVid's training images scores what the rest of them trained, with a seed that
 the benchmark does not use; its test images are not looked at, and the rendered streets not at all.
 Every method has five or six candidates: two rates, then three other weights at the better rate,
-and the best weights at the other rate; of those that are as good, the one nearest to the authors'.
-Beside them, PLOP with its authors' weights and
-what its first step learns from.
+and the best weights at the other rate; of those that are as good, the first. Beside them, PLOP
+with its authors' weights and what its first step learns from.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ def figure(finished: Finished, tried: Arm) -> dict[str, float]:
 
 
 def _best(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """The first candidate, as they go from the authors' weights, that no other beats by NOISE."""
+    """The first candidate that no other beats by NOISE."""
     most = max(candidate["mIoU_all"] for candidate in found)
     return next(each for each in found if each["mIoU_all"] > most - NOISE)
 

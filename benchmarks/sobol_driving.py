@@ -76,10 +76,11 @@ def faithfulness(
     seconds = lap()
     found["sobol"] = asked if question.either_way else asked.signed(), seconds
     found["sobol, interpolated"] = replace(found["sobol"][0], smooth=False), seconds
-    found["sobol, of what deletion scores"] = scored.signed(), seconds
-    found["the same, interpolated"] = replace(scored.signed(), smooth=False), seconds
+    same = "sobol, of what deletion scores"  # as its rivals explain
+    found[same] = scored.signed(), seconds
+    found[f"{same}, interpolated"] = replace(scored.signed(), smooth=False), seconds
     if not question.either_way:
-        found["the same, unsigned"] = scored, seconds
+        found[f"{same}, unsigned"] = scored, seconds
     methods: dict[str, Any] = {
         "rise": Rise(box.predict, masks=budget, baseline=box.baseline, batch_size=BATCH),
         "occlusion": Occlusion(box.predict, grid, box.baseline, BATCH),

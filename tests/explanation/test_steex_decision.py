@@ -48,30 +48,25 @@ def lamps(count: int) -> Scenes:
     return Scenes(Labelled(images, labels), seen, seen, red, brake, ~(red | brake))
 
 
+RECIPE = DecisionRecipe(
+    DecisionConfig((6, 8, 12)),
+    Augmentation(zoom=1.0, jitter=0.05),
+    steps=200,
+    moments=6,
+    rate=5e-3,
+)
+
+
 def test_a_network_learns_to_stop_for_lamps(tmp_path):
     scenes = lamps(60)
-    recipe = DecisionRecipe(
-        DecisionConfig((6, 8, 12)),
-        Augmentation(zoom=1.0, jitter=0.05),
-        steps=200,
-        moments=6,
-        rate=5e-3,
-    )
-    assert accuracy(train_decision(recipe, scenes, tmp_path, show=False), scenes) > 0.9
+    assert accuracy(train_decision(RECIPE, scenes, tmp_path, show=False), scenes) > 0.9
 
 
 def test_it_learns_from_rebuilt_moments_too(tmp_path):
     scenes = lamps(60)
     blue = np.ascontiguousarray(scenes.pairs.images[..., ::-1])  # as a generator may paint lamps
-    recipe = DecisionRecipe(
-        DecisionConfig((6, 8, 12)),
-        Augmentation(zoom=1.0, jitter=0.05),
-        steps=200,
-        moments=6,
-        rate=5e-3,
-    )
     again = Rebuilt(blue[None], scenes.reasons[None])
-    network = train_decision(recipe, scenes, tmp_path, again=again, show=False)
+    network = train_decision(RECIPE, scenes, tmp_path, again=again, show=False)
     assert accuracy(network, scenes) > 0.9
     assert accuracy(network, replace(scenes, pairs=Labelled(blue, scenes.pairs.labels))) > 0.9
 
