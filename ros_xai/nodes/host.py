@@ -18,7 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from ros_xai.core.config import ConfigError
 from ros_xai.ros.executor import InputsFirst
 
-_LAST_CALLBACKS_S = 0.1  # many times what the callback of an input takes
+_LAST_CALLBACK_S = 1.0  # many times what the callback of an input takes; to load a network is more
 _LOOK_S = 1.0  # at the nodes' states
 _COPIES_S = 1.0  # a terminal, a container and launch may each pass on one Ctrl-C
 
@@ -59,15 +59,27 @@ def run_all(make: Callable[[], Sequence[Node]], args: list[str] | None = None) -
         if states != settled:
             _settle_heap()
             settled = states
+    spinner.join(_LAST_CALLBACK_S)  # before its executor and nodes go away
     for node in nodes:
         executor.remove_node(node)
-    # shutdown takes the executor's guard from under callbacks that still run, which then complain.
-    time.sleep(_LAST_CALLBACKS_S)
     executor.shutdown()
     for node in nodes:
         node.destroy_node()
     rclpy.shutdown()
-    return 1 if spinner.failed else 0
+    return _leave(1 if spinner.failed else 0)
+
+
+def _leave(code: int) -> int:
+    """`code`, if no thread is left; else ends the process with it.
+
+    A thread that comes back from C++ while the interpreter is taken down aborts the process, and
+    work that does not end in time leaves such a thread behind.
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _settle_heap() -> None:
@@ -82,7 +94,7 @@ def _settle_heap() -> None:
 
 
 class _Spinner(threading.Thread):
-    """Spins the executor; a failure stops the process instead of leaving it deaf."""
+    """Spins the executor until `stop`; a failure stops the process instead of leaving it deaf."""
 
     def __init__(self, executor: Executor, stop: threading.Event) -> None:
         super().__init__(name="executor", daemon=True)
@@ -92,11 +104,11 @@ class _Spinner(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._executor.spin()
+            while not self._stop_process.is_set():
+                self._executor.spin_once()
         except BaseException:
-            self.failed = not self._stop_process.is_set()
-            if self.failed:
-                raise
+            self.failed = True
+            raise
         finally:
             self._stop_process.set()
 

@@ -49,6 +49,49 @@ def test_a_signal_ends_the_process_cleanly(ros_context, number):
     assert errors == ""
 
 
+# The interpreter takes a while to go down, as under load; what still runs then would abort it.
+SLOW_TO_LEAVE = """
+import os, signal, sys, time
+import torch
+from rclpy.node import Node
+from ros_xai.nodes.host import run
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(0.3)
+
+slow = Slow()
+slow.itself = slow
+
+class Restless(Node):
+    def __init__(self):
+        super().__init__("restless")
+        self.calls = 0
+        self.create_timer(0.001, self.call)
+
+    def call(self):
+        self.calls += 1
+        if self.calls == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+            while sys.argv[1] == "hangs":  # in C++ and back
+                torch.ones(100, 100) @ torch.ones(100, 100)
+
+sys.exit(run([Restless]))
+"""
+
+
+@pytest.mark.parametrize("last_callback", ["ends", "hangs"])
+def test_no_thread_outlives_the_interpreter(ros_context, last_callback):
+    ended = subprocess.run(
+        [sys.executable, "-c", SLOW_TO_LEAVE, last_callback],
+        env={**os.environ, "ROS_DOMAIN_ID": str(ros_context.get_domain_id())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_unusable_parameters_end_the_process_with_what_was_expected(ros_context):
     process = start(ros_context, "-p", "rings:=[-1]")
     _, errors = process.communicate(timeout=60)
