@@ -67,11 +67,13 @@ ORDER = [CAMVID.names.index(name) for name in CONFIG.order]
 
 @dataclass(frozen=True)
 class Arm:
-    """A method, its learning rate in the continual steps, and bytes of memory per class."""
+    """A method, its learning rate in the continual steps, bytes of memory per class, and whether
+    also classes of the first step are rehearsed, which nearly every image shows anyway."""
 
     method: Method
     rate: float = 1e-3
     budget: int = 0
+    from_first: bool = False
 
     def changed(self, **config: Any) -> Arm:
         """The arm with other weights of its losses."""
@@ -174,7 +176,7 @@ def learn(name: str, arm: Arm, seed: int) -> dict[str, Any]:
     step = _seen(train, CONFIG.first, ORDER[: CONFIG.first])
     history, channels = [scores(name, network)], list(range(1, CONFIG.first + 1))
     for learnt in range(CONFIG.first + 1, len(ORDER) + 1):
-        if memory is not None:
+        if memory is not None and (arm.from_first or len(channels) == 1):
             plop.remember(memory, step, channels, rng)
         new = ORDER[learnt - 1]
         kept = plop.step_images(train.labels, [new], [], disjoint=False)

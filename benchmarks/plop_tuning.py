@@ -4,22 +4,25 @@ The last sixth of CamVid's training images scores what the rest of them trained,
 the benchmark does not use; its test images are not looked at, and the rendered streets not at all.
 Every method has five or six candidates: two rates, then three other weights at the better rate,
 and the best weights at the other rate; of those that are as good, the first. Beside them, PLOP
-with its authors' weights and what its first step learns from.
+with its authors' weights and what its first step learns from. Ways of rehearsal, whose gains are
+smaller than what another seed changes, are compared over three seeds (--only rehearsal).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from benchmarks import results
 from benchmarks.driving_renders import camvid_available
-from benchmarks.plop import CONFIG, HELD_OUT, Arm, arm, learn, summary
+from benchmarks.plop import ARMS, CONFIG, HELD_OUT, Arm, arm, learn, summary
 from benchmarks.plop_diagnosis import diagnosis
-from benchmarks.seeded import Finished
+from benchmarks.seeded import Finished, interval
+from ros_xai.training.plop import RehearsalConfig
 
 COMMAND = "ros_xai bench plop-tuning"
 SEED = 100
@@ -65,10 +68,10 @@ def search(objective: str, finished: Finished) -> dict[str, Any]:
     return {"best": _best(found), "candidates": found}
 
 
-def figure(finished: Finished, tried: Arm) -> dict[str, float]:
+def figure(finished: Finished, tried: Arm, seed: int = SEED) -> dict[str, float]:
     """Mean IoU of all, old and new classes after the last step."""
-    key = {"data": DATA, "method": repr(tried), "seed": SEED}
-    scores = summary([finished.get(key, lambda: learn(DATA, tried, SEED))])
+    key = {"data": DATA, "method": repr(tried), "seed": seed}
+    scores = summary([finished.get(key, lambda: learn(DATA, tried, seed))])
     return {k: scores[k]["mean"] for k in ("mIoU_all", "mIoU_old", "mIoU_new")}
 
 
@@ -78,12 +81,55 @@ def _best(found: list[dict[str, Any]]) -> dict[str, Any]:
     return next(each for each in found if each["mIoU_all"] > most - NOISE)
 
 
+def rehearsals() -> dict[str, Arm]:
+    """PLOP without rehearsal, with it as in the benchmark, and with one thing changed."""
+    chosen = ARMS["plop-rehearsal"]
+
+    def shown(**changed: Any) -> Arm:
+        rehearsal = RehearsalConfig(**changed)
+        return replace(chosen, method=replace(chosen.method, rehearsal=rehearsal))
+
+    return {
+        "none": ARMS["plop"],
+        "chosen": chosen,
+        "first classes too": replace(chosen, from_first=True),
+        "in any column": shown(in_place=False),
+        "half of the contexts erased": shown(erased=0.5),
+        "in half of the images": shown(share=0.5),
+        "four times the memory": replace(chosen, budget=4 * chosen.budget),
+    }
+
+
+def compare_rehearsals() -> None:
+    """Mean IoU of every way of rehearsal and, paired by seed, its gain over none."""
+    finished = Finished("plop-tuning", CONFIG)
+    seeds = [SEED, SEED + 1, SEED + 2]
+    rows = {
+        name: [figure(finished, tried, seed) for seed in seeds]
+        for name, tried in rehearsals().items()
+    }
+    figures = {
+        name: {
+            **{kind: interval([row[kind] for row in each]) for kind in each[0]},
+            "gain": interval([a["mIoU_all"] - b["mIoU_all"] for a, b in zip(each, rows["none"])]),
+        }
+        for name, each in rows.items()
+    }
+    command = f"{COMMAND} --only rehearsal"
+    results.write("plop_rehearsal", command, figures, seeds=seeds, data=DATA)
+
+
 def main(argv: list[str]) -> None:
     """Try all candidates, or what is missing of them."""
-    argparse.ArgumentParser(prog=COMMAND, description=__doc__).parse_args(argv)
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("--only", choices=("weights", "rehearsal"), default="weights")
+    arguments = parser.parse_args(argv)
     if not camvid_available():
         raise SystemExit("expected CamVid in the folder that ROS_XAI_DATA names")
     torch.set_num_threads(1)
+    if arguments.only == "rehearsal":
+        compare_rehearsals()
+        return
     finished = Finished("plop-tuning", CONFIG)
     figures = {objective: search(objective, finished) for objective in ("plop", "mib", "lwf")}
     figures["plop"]["authors"] = figure(finished, arm("plop"))

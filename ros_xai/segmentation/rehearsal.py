@@ -88,11 +88,15 @@ def cut_objects(
 
 
 def paste(
-    image: NDArray[np.uint8], label: NDArray[np.uint8], crop: Crop, generator: np.random.Generator
+    image: NDArray[np.uint8],
+    label: NDArray[np.uint8],
+    crop: Crop,
+    generator: np.random.Generator | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
-    """The image and label with the object pasted at its height in the scene, at a random column.
+    """The image and label with the object pasted where it was in its own scene.
 
-    An object keeps its row (streets have the road below and the sky above) as far as it fits.
+    With a `generator` its column is drawn; it keeps its row (streets have the road below and the
+    sky above). It moves as far as it has to where it does not fit.
     Returns copies and the bool mask [H, W] of pasted pixels; the rest of the label is untouched.
 
     Raises:
@@ -102,7 +106,8 @@ def paste(
     if height > image.shape[0] or width > image.shape[1]:
         raise ValueError(f"object {crop.mask.shape} does not fit into image {image.shape[:2]}")
     top = min(crop.corner[0], image.shape[0] - height)
-    left = int(generator.integers(image.shape[1] - width + 1))
+    room = image.shape[1] - width
+    left = min(crop.corner[1], room) if generator is None else int(generator.integers(room + 1))
     pasted = np.zeros(label.shape, dtype=bool)
     pasted[top : top + height, left : left + width] = crop.mask
     image, label = image.copy(), label.copy()

@@ -60,6 +60,16 @@ FITTED = ContinualConfig(backbone_factor=0.001, logits_factor=0.00005, trust=0.3
 
 
 @dataclass(frozen=True)
+class RehearsalConfig:
+    """How remembered objects are shown: in a `share` of the images, where they were or in any
+    column, and with the context `erased` in a share of those."""
+
+    share: float = 0.25
+    in_place: bool = True
+    erased: float = 0.0
+
+
+@dataclass(frozen=True)
 class Method:
     """One arm: an entry of OBJECTIVES with its weights, and how batches are made."""
 
@@ -67,6 +77,7 @@ class Method:
     config: ContinualConfig = field(default_factory=ContinualConfig)
     batch: int = 8
     augmentation: Augmentation = field(default_factory=Augmentation)
+    rehearsal: RehearsalConfig = field(default_factory=RehearsalConfig)
 
 
 Objective = Callable[[Layers, Layers, Tensor, "Tensor | None", ContinualConfig], dict[str, Tensor]]
@@ -229,17 +240,23 @@ def step_images(
     return np.flatnonzero(has_new & ~(has_future & disjoint))
 
 
-def rehearse(data: Labelled, memory: ObjectMemory, rng: np.random.Generator) -> Labelled:
-    """A remembered object pasted into a quarter of the images; in half of those, the context is
-    erased. What the step itself labels is neither covered nor erased: it is scarce."""
+def rehearse(
+    data: Labelled,
+    memory: ObjectMemory,
+    rng: np.random.Generator,
+    config: RehearsalConfig = RehearsalConfig(),
+) -> Labelled:
+    """A remembered object pasted into some of the images. What the step itself labels is neither
+    covered nor erased: it is scarce."""
     images, labels = data.images.copy(), data.labels.copy()
-    for i in np.flatnonzero(rng.random(len(images)) < 0.25):
+    for i in np.flatnonzero(rng.random(len(images)) < config.share):
         if (crop := memory.draw(rng)) is None:
             continue
         taught = ~np.isin(labels[i], (plop.BACKGROUND, IGNORE))
-        image, label, pasted = paste(images[i], labels[i], crop, rng)
+        place = None if config.in_place else rng
+        image, label, pasted = paste(images[i], labels[i], crop, place)
         image[taught], label[taught] = images[i][taught], labels[i][taught]
-        if rng.random() < 0.5:
+        if rng.random() < config.erased:
             image, label = erase_context(image, label, pasted | taught)
         images[i], labels[i] = image, label
     return Labelled(images, labels)
@@ -283,7 +300,7 @@ def learn_step(
     def make_batch(rng: np.random.Generator) -> Batch:
         chosen = data.take(rng.integers(len(data.images), size=method.batch))
         if memory is not None:
-            chosen = rehearse(chosen, memory, rng)
+            chosen = rehearse(chosen, memory, rng, method.rehearsal)
         return to_batch(augment(chosen, rng, method.augmentation))
 
     fit(step, make_batch, loop, folder, process, show=show)

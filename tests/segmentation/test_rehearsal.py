@@ -68,6 +68,16 @@ def test_paste_writes_the_object_and_nothing_else():
     assert np.flatnonzero(mask.any(1))[0] == crop.corner[0]
 
 
+def test_an_object_comes_back_to_its_place_or_as_near_as_it_fits():
+    image, label = scene()
+    crop = cut_objects(image, label, 3, 20)[1]
+    place = np.zeros((40, 60), bool)
+    place[30:36, 40:55] = True
+    np.testing.assert_array_equal(paste(image * 0, label * 0, crop)[2], place)
+    small = paste(image[:34, :50] * 0, label[:34, :50] * 0, crop)[2]
+    assert small[28:34, 35:50].all() and small.sum() == 90
+
+
 def test_paste_refuses_an_object_larger_than_the_image():
     crop = Crop(np.zeros((100, 3), np.uint8), np.ones((10, 10), bool), 1, (0, 0))
     with pytest.raises(ValueError, match="does not fit"):

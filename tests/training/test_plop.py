@@ -140,18 +140,21 @@ def test_plop_learns_the_new_class_and_keeps_the_old_ones_that_fine_tuning_loses
     assert np.diag(lost)[1:3].sum() < 0.3 * lost[1:3].sum()  # the old classes became background
 
 
-def test_rehearsal_pastes_labelled_objects_and_erases_some_contexts():
+def test_rehearsal_pastes_labelled_objects_and_erases_as_many_contexts_as_asked():
     data = Labelled(np.full((40, 32, 32, 3), 9, np.uint8), np.zeros((40, 32, 32), np.uint8))
     source = Labelled(data.images[:1] * 10, np.zeros((1, 32, 32), np.uint8))
     source.labels[0, 4:14, 4:14] = 2
     memory, rng = ObjectMemory(budget=1000), np.random.default_rng(0)
     plop.remember(memory, source, [2], rng)
-    rehearsed = plop.rehearse(data, memory, rng)
+    half = plop.RehearsalConfig(erased=0.5)
+    rehearsed = plop.rehearse(data, memory, rng, half)
     pasted = (rehearsed.labels == 2).any((1, 2))
     assert 5 <= pasted.sum() <= 20
     assert (rehearsed.images[rehearsed.labels == 2] == 90).all()
     erased = (rehearsed.labels == 255).any((1, 2))
     assert 0 < erased.sum() < pasted.sum()
+    rehearsed = plop.rehearse(data, memory, rng)
+    assert (rehearsed.labels == 2).any() and not (rehearsed.labels == 255).any()
     assert not data.labels.any()  # the data set itself is untouched
 
 
@@ -162,7 +165,7 @@ def test_rehearsal_neither_covers_nor_erases_what_the_step_labels():
     source.labels[0, 4:14, 4:14] = 2
     memory, rng = ObjectMemory(budget=1000), np.random.default_rng(0)
     plop.remember(memory, source, [2], rng)
-    rehearsed = plop.rehearse(data, memory, rng)
+    rehearsed = plop.rehearse(data, memory, rng, plop.RehearsalConfig(erased=0.5))
     assert (rehearsed.labels == 2).any((1, 2)).sum() >= 3
     assert (rehearsed.labels == 255).any()
     assert (rehearsed.labels[:, 8:20] == 3).all() and (rehearsed.images[:, 8:20] == 9).all()
