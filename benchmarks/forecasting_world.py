@@ -68,8 +68,9 @@ COMPARED = {
     "claim: cab less base": ("cab", "base"),
     "regulariser alone: blind-loss less base": ("blind-loss", "base"),
 }
+# A junction every minute and a half: on blocks of 400 m the context mattered too often.
 STREETS = StreetConfig(
-    columns=4, rows=3, block=400.0, removed=0.25, curved=0.15, bend=0.1, roundabouts=0, lights=0.0
+    columns=3, rows=3, block=1200.0, removed=0.25, curved=0.05, bend=0.1, roundabouts=0, lights=0.0
 )
 
 
@@ -85,7 +86,9 @@ class Setting:
     windows_per_network: int = 1500
     test_agents: int = 60
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=1200))
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(steps=1200, learning_rate=3e-3)
+    )
 
     @property
     def networks(self) -> int:
@@ -257,7 +260,8 @@ def main(argv: list[str]) -> None:
         command = f"ros_xai bench forecasting-world --seeds {seeds}"
         if set(arms) != set(OBJECTIVES):
             command += f" --arms {' '.join(arms)}"
-        results.write(NAME, command, figures, seeds=seeds, setting=asdict(setting))
+        described = {"setting": asdict(setting), "streets": asdict(STREETS)}
+        results.write(NAME, command, figures, seeds=seeds, **described)
 
 
 if __name__ == "__main__":

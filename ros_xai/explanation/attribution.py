@@ -22,7 +22,7 @@ class Attribution:
     standard_error: of `values` where the method knows it. slope: the mean change of the score from
     hiding to keeping each cell, for Sobol. first: first-order Sobol indices where they were asked
     for. constant: [(T,)] true where the output did not react at all. smooth: whether the heatmap is
-    a B-spline over the cells, for masks that reach into their neighbours, or goes through `values`.
+    a B-spline over the cells, which settles after fewer forwards, or goes through `values`.
     by_slope: whether `values` have the signs of `slope`.
     """
 

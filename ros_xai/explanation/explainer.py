@@ -220,7 +220,6 @@ class _Run:
             slope=estimators.slope(a, c, (self.A - self.B)[self._known].T).reshape(shape),
             first=None if first is None else first.reshape(shape),
             constant=np.squeeze(estimators.variance(a) == 0),
-            smooth=True,
         )
 
     def unsettled(self, refinement: Refinement) -> NDArray[np.int64]:
