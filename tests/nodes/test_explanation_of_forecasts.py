@@ -181,8 +181,8 @@ def test_a_forecast_is_explained_by_its_neighbours_and_by_the_map(streets) -> No
     heat = images.to_array(street.heatmaps[-1])
     cells = np.abs(heat).reshape(8, 8 * SCALE, 6, 8 * SCALE).mean((1, 3))
     # 10 m of road lie in the two columns of 8 m in the middle, what is beside it is nothing: only
-    # the spline reaches beyond, and next to nothing of it beyond the next column.
-    assert cells[:, 2:4].sum() > 25 * cells[:, [0, 5]].sum()  # cubic interpolation rings a little
+    # the interpolation reaches beyond, and rings a little.
+    assert cells[:, 2:4].sum() > 25 * cells[:, [0, 5]].sum()
     shown = images.to_rgb(street.overlays[-1])
     assert shown.shape == (64 * SCALE, 48 * SCALE, 3)
     assert len(street.heatmaps) == len(street.overlays)
