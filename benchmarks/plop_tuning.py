@@ -95,8 +95,6 @@ def rehearsals() -> dict[str, Arm]:
         "first classes too": replace(chosen, from_first=True),
         "in any column": shown(in_place=False),
         "half of the contexts erased": shown(erased=0.5),
-        "in half of the images": shown(share=0.5),
-        "four times the memory": replace(chosen, budget=4 * chosen.budget),
     }
 
 
