@@ -26,7 +26,7 @@ from ros_xai.data.segmentation import CAMVID
 from ros_xai.segmentation.metrics import forgetting, iou
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.rehearsal import ObjectMemory
-from ros_xai.training import plop
+from ros_xai.training import plop, rehearsal
 from ros_xai.training.loop import Batch, LoopConfig, fit
 from ros_xai.training.plop import FITTED, ContinualConfig, Method
 from ros_xai.training.segmentation import Labelled, Supervised, draw, score
@@ -177,7 +177,7 @@ def learn(name: str, arm: Arm, seed: int) -> dict[str, Any]:
     history, channels = [scores(name, network)], list(range(1, CONFIG.first + 1))
     for learnt in range(CONFIG.first + 1, len(ORDER) + 1):
         if memory is not None and (arm.from_first or len(channels) == 1):
-            plop.remember(memory, step, channels, rng)
+            rehearsal.remember(memory, step, channels, rng)
         new = ORDER[learnt - 1]
         kept = plop.step_images(train.labels, [new], [], disjoint=False)
         step, channels = _seen(train.take(kept), learnt, [new]), [learnt]

@@ -22,7 +22,7 @@ from benchmarks.driving_renders import camvid_available
 from benchmarks.plop import ARMS, CONFIG, HELD_OUT, Arm, arm, learn, summary
 from benchmarks.plop_diagnosis import diagnosis
 from benchmarks.seeded import Finished, interval
-from ros_xai.training.plop import RehearsalConfig
+from ros_xai.training.rehearsal import RehearsalConfig
 
 COMMAND = "ros_xai bench plop-tuning"
 SEED = 100

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from ros_xai.data.segmentation import IGNORE
 from ros_xai.segmentation import continual, plop
 from ros_xai.segmentation.network import SegmentationNetwork, resize
-from ros_xai.segmentation.rehearsal import ObjectMemory, erase_context, paste
+from ros_xai.segmentation.rehearsal import ObjectMemory
 from ros_xai.training.distributed import Process
 from ros_xai.training.loop import ALONE, Batch, LoopConfig, fit, generator
+from ros_xai.training.rehearsal import RehearsalConfig, rehearse
 from ros_xai.training.segmentation import (
     Augmentation,
     Labelled,
@@ -57,16 +58,6 @@ class ContinualConfig:
 # gradient would be tens of times that of the cross-entropy. The floor trusts half as many pixels
 # again as the medians alone do, and they are as often right. See docs/methods/plop.md.
 FITTED = ContinualConfig(backbone_factor=0.001, logits_factor=0.00005, trust=0.35)
-
-
-@dataclass(frozen=True)
-class RehearsalConfig:
-    """How remembered objects are shown: in a `share` of the images, where they were or in any
-    column, and with the context `erased` in a share of those."""
-
-    share: float = 0.25
-    in_place: bool = True
-    erased: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -238,37 +229,6 @@ def step_images(
     has_new = np.isin(labels, list(new)).any((1, 2))
     has_future = np.isin(labels, list(future)).any((1, 2))
     return np.flatnonzero(has_new & ~(has_future & disjoint))
-
-
-def rehearse(
-    data: Labelled,
-    memory: ObjectMemory,
-    rng: np.random.Generator,
-    config: RehearsalConfig = RehearsalConfig(),
-) -> Labelled:
-    """A remembered object pasted into some of the images. What the step itself labels is neither
-    covered nor erased: it is scarce."""
-    images, labels = data.images.copy(), data.labels.copy()
-    for i in np.flatnonzero(rng.random(len(images)) < config.share):
-        if (crop := memory.draw(rng)) is None:
-            continue
-        taught = ~np.isin(labels[i], (plop.BACKGROUND, IGNORE))
-        place = None if config.in_place else rng
-        image, label, pasted = paste(images[i], labels[i], crop, place)
-        image[taught], label[taught] = images[i][taught], labels[i][taught]
-        if rng.random() < config.erased:
-            image, label = erase_context(image, label, pasted | taught)
-        images[i], labels[i] = image, label
-    return Labelled(images, labels)
-
-
-def remember(
-    memory: ObjectMemory, data: Labelled, channels: Sequence[int], rng: np.random.Generator
-) -> None:
-    """Offer the objects of a finished step's new classes, by channel, to the memory."""
-    for image, label in zip(data.images, data.labels):
-        for channel in channels:
-            memory.add(image, label, channel, rng)
 
 
 def learn_step(

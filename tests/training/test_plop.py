@@ -8,7 +8,7 @@ import torch
 
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.rehearsal import ObjectMemory
-from ros_xai.training import plop
+from ros_xai.training import plop, rehearsal
 from ros_xai.training.loop import LoopConfig, fit
 from ros_xai.training.segmentation import (
     Augmentation,
@@ -145,15 +145,15 @@ def test_rehearsal_pastes_labelled_objects_and_erases_as_many_contexts_as_asked(
     source = Labelled(data.images[:1] * 10, np.zeros((1, 32, 32), np.uint8))
     source.labels[0, 4:14, 4:14] = 2
     memory, rng = ObjectMemory(budget=1000), np.random.default_rng(0)
-    plop.remember(memory, source, [2], rng)
-    half = plop.RehearsalConfig(erased=0.5)
-    rehearsed = plop.rehearse(data, memory, rng, half)
+    rehearsal.remember(memory, source, [2], rng)
+    half = rehearsal.RehearsalConfig(erased=0.5)
+    rehearsed = rehearsal.rehearse(data, memory, rng, half)
     pasted = (rehearsed.labels == 2).any((1, 2))
     assert 5 <= pasted.sum() <= 20
     assert (rehearsed.images[rehearsed.labels == 2] == 90).all()
     erased = (rehearsed.labels == 255).any((1, 2))
     assert 0 < erased.sum() < pasted.sum()
-    rehearsed = plop.rehearse(data, memory, rng)
+    rehearsed = rehearsal.rehearse(data, memory, rng)
     assert (rehearsed.labels == 2).any() and not (rehearsed.labels == 255).any()
     assert not data.labels.any()  # the data set itself is untouched
 
@@ -164,8 +164,8 @@ def test_rehearsal_neither_covers_nor_erases_what_the_step_labels():
     source = Labelled(data.images[:1] * 10, np.zeros((1, 32, 32), np.uint8))
     source.labels[0, 4:14, 4:14] = 2
     memory, rng = ObjectMemory(budget=1000), np.random.default_rng(0)
-    plop.remember(memory, source, [2], rng)
-    rehearsed = plop.rehearse(data, memory, rng, plop.RehearsalConfig(erased=0.5))
+    rehearsal.remember(memory, source, [2], rng)
+    rehearsed = rehearsal.rehearse(data, memory, rng, rehearsal.RehearsalConfig(erased=0.5))
     assert (rehearsed.labels == 2).any((1, 2)).sum() >= 3
     assert (rehearsed.labels == 255).any()
     assert (rehearsed.labels[:, 8:20] == 3).all() and (rehearsed.images[:, 8:20] == 9).all()
@@ -173,6 +173,6 @@ def test_rehearsal_neither_covers_nor_erases_what_the_step_labels():
 
 def test_rehearsal_without_memory_changes_nothing():
     data = scenes()
-    rehearsed = plop.rehearse(data, ObjectMemory(budget=10), np.random.default_rng(0))
+    rehearsed = rehearsal.rehearse(data, ObjectMemory(budget=10), np.random.default_rng(0))
     np.testing.assert_array_equal(rehearsed.images, data.images)
     np.testing.assert_array_equal(rehearsed.labels, data.labels)
