@@ -30,7 +30,7 @@ class Remembered:
         self.outputs: dict[bytes, Image] = {}
 
     def __call__(self, images: Image) -> Image:
-        key = hashlib.blake2b(images.data, digest_size=16).digest()
+        key = hashlib.blake2b(images.tobytes(), digest_size=16).digest()
         if key not in self.outputs:
             if len(self.outputs) == self.most:
                 self.outputs.clear()

@@ -10,7 +10,7 @@ whole image) and mu-fidelity of all methods, the black-box ones at equal forward
 probability are explained by the same forwards. `convergence`: forwards to a rank correlation of
 0.9, over the pixels, with a method's own map of 4160 forwards, on every other image.
 "as published": over N E[M] for RISE (its eq. 6 and its authors' code; else over the realised sum of
-the masks); uniform masks for Sobol.
+the masks); uniform masks and bicubic drawing for Sobol.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FORWARDS = DESIGNS * (GRID[0] * GRID[1] + 1)
 CONVERGED = 4160
 SURE = 0.3
 EVERY = 4  # every so many pixels of a row and of a column are ranked
-SETTINGS = (SIZE, BATCH, GRID, DESIGNS, CONVERGED, SURE, 5)
+SETTINGS = (SIZE, BATCH, GRID, DESIGNS, CONVERGED, SURE, 6)
 
 
 def attributions(
@@ -70,7 +70,7 @@ def attributions(
     lap()
     paper = SobolExplainer(predict, **common, masks="uniform").explain(image, both)[0]
     seconds = lap()
-    yield "sobol, as published", paper, seconds
+    yield "sobol, as published", replace(paper, drawing="bicubic"), seconds
     rise = Rise(predict, masks=FORWARDS, batch_size=BATCH, seed=seed)
     lap()
     realised = rise.explain(image, both)
@@ -91,12 +91,12 @@ def attributions(
 
 
 def drawings(indices: Attribution) -> dict[str, Attribution]:
-    """One attribution as the indices are, with the signs of the slope, and drawn smooth."""
+    """One attribution as the indices are and as signed effects, each also as a spline."""
     return {
         "sobol": indices,
-        "sobol, smooth": replace(indices, smooth=True),
+        "sobol, spline": replace(indices, drawing="spline"),
         "sobol, signed": indices.signed(),
-        "sobol, signed, smooth": replace(indices.signed(), smooth=True),
+        "sobol, signed, spline": replace(indices.signed(), drawing="spline"),
     }
 
 
@@ -147,10 +147,13 @@ def shown(method: str, both: Attribution) -> dict[str, Attribution]:
     scores = {"logit": both[0], "probability": both[1]}
     if method.startswith("rise"):
         return {f"{method}, of the {score}": map_ for score, map_ in scores.items()}
-    scores["logit, signed"] = both[0].signed()
+    if method == "sobol, as published":
+        scores = {score: replace(map_, drawing="bicubic") for score, map_ in scores.items()}
+        return {f"{method}, of the {score}": map_ for score, map_ in scores.items()}
     maps = {f"{method}, of the {score}": map_ for score, map_ in scores.items()}
-    smooth = {f"{name}, smooth": replace(map_, smooth=True) for name, map_ in maps.items()}
-    return maps | smooth
+    maps |= {f"{name}, signed": map_.signed() for name, map_ in maps.items()}
+    splines = {f"{name}, spline": replace(map_, drawing="spline") for name, map_ in maps.items()}
+    return maps | splines
 
 
 def settled_after(trace: list[tuple[int, NDArray[np.float32]]]) -> int:

@@ -54,7 +54,7 @@ LOOPED = 100  # masks of the plain loops; their time is scaled up
 DEPTH_GRID, CLASS_GRID = (7, 7), (5, 7)  # chosen on KITTI frames 3-43 and CamVid's training images
 SPEED_GRID = (8, 8)
 PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8")
-SETTINGS = (BATCH, DESIGNS, DEPTH_PIXELS, DEPTH_GRID, CLASS_GRID, 5)
+SETTINGS = (BATCH, DESIGNS, DEPTH_PIXELS, DEPTH_GRID, CLASS_GRID, 6)
 
 
 def faithfulness(

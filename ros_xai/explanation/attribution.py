@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf
 
 from ros_xai.explanation.masks import upsampler
 
 Array = NDArray[np.float64]
+Drawing = Literal["bilinear", "bicubic", "spline"]
+
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,11 @@ class Attribution:
 
     values: [(T,) gh, gw], the more the more important; a pixel-wise method has as many cells as
     pixels. shape: (H, W) of the input. forwards: evaluations of the network it took.
-    standard_error: of `values` where the method knows it. slope: the mean change of the score from
-    hiding to keeping each cell, for Sobol. first: first-order Sobol indices where they were asked
-    for. constant: [(T,)] true where the output did not react at all. smooth: whether the heatmap is
-    a B-spline over the cells, which settles after fewer forwards, or goes through `values`.
-    by_slope: whether `values` have the signs of `slope`.
+    standard_error: of `values`, or of the indices that effects (`signed`) are made from, where the
+    method knows it. slope, slope_error: the mean change of the score from hiding to keeping each
+    cell, for Sobol, and its standard error. first: first-order Sobol indices where they were asked
+    for. constant: [(T,)] true where the output did not react at all. drawing: how a heatmap is made
+    of cells.
     """
 
     method: str
@@ -32,10 +37,10 @@ class Attribution:
     forwards: int
     standard_error: Array | None = None
     slope: Array | None = None
+    slope_error: Array | None = None
     first: Array | None = None
     constant: NDArray[np.bool_] | bool = False
-    smooth: bool = False
-    by_slope: bool = False
+    drawing: Drawing = "bilinear"
 
     def __getitem__(self, target: int) -> Attribution:
         """The attribution of one of several targets."""
@@ -43,27 +48,32 @@ class Attribution:
             raise IndexError("this attribution is of a single target")
         known = {
             name: cells[target]
-            for name in ("standard_error", "slope", "first")
+            for name in ("standard_error", "slope", "slope_error", "first")
             if (cells := getattr(self, name)) is not None
         }
         constant = bool(np.broadcast_to(self.constant, len(self.values))[target])
         return replace(self, values=self.values[target], constant=constant, **known)
 
     def signed(self) -> Attribution:
-        """Sobol indices with the sign of the slope: negative where a cell speaks against the score.
+        """Effects of the cells [-1, 1]: the root of each Sobol index, by how surely the cell speaks
+        for the score (1) or against it (-1).
 
-        An index alone does not tell evidence for a class from evidence against it. Fel et al.
-        spend further forwards on the sign; here it comes from the same ones.
+        An index is of a square: it does not tell evidence for a class from evidence against it, and
+        the strongest cells dwarf the others. Fel et al. spend further forwards on the sign; here it
+        is the mean sign of the slope, normal about its estimate, from the same ones.
         """
-        if self.slope is None:
+        if self.slope is None or self.slope_error is None:
             raise ValueError(f"a {self.method} attribution has no slope to take signs from")
-        return replace(self, values=self.values * np.sign(self.slope), by_slope=True)
+        sureness = erf(self.slope / np.maximum(np.sqrt(2) * self.slope_error, _TINY))
+        effects = np.sqrt(self.values.clip(0)) * sureness
+        return replace(self, values=effects)
 
     def heatmap(self) -> NDArray[np.float32]:
         """`values` of one target at every pixel of the input: float32 [H, W], signed.
 
-        Cubic interpolation, or where they are `smooth` a cubic B-spline: single cells are noisy
-        long after their surroundings are known. Signs are then those of the smooth slope.
+        `drawing`: "bilinear", with the tents that a cell of a mask is; "bicubic", as Fel et al.; or
+        "spline", the cubic B-spline with the cells as control points, which drowns single cells:
+        they are noisy long after their surroundings are known.
         """
         if self.values.ndim != 2:
             shape = list(self.values.shape)
@@ -71,20 +81,12 @@ class Attribution:
         values = self.values.astype(np.float32)
         if values.shape == self.shape:
             return values
-        if self.smooth:
-            return self._spline()
-        height, width = self.shape
-        enlarged = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
-        return np.asarray(enlarged, dtype=np.float32)
-
-    def _spline(self) -> NDArray[np.float32]:
-        rows, columns = self.values.shape
-        enlarge = upsampler((rows, columns), self.shape, "spline")
-        if not self.by_slope or self.slope is None:
-            return enlarge(self.values[None])[0]
-        indices = self.values * np.sign(self.slope)
-        heat, slope = enlarge(np.stack([indices, self.slope]))
-        return heat * np.sign(slope)
+        if self.drawing == "bicubic":
+            height, width = self.shape
+            enlarged = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
+            return np.asarray(enlarged, dtype=np.float32)
+        rows, columns = values.shape
+        return upsampler((rows, columns), self.shape, self.drawing)(values[None])[0]
 
     def top(self, count: int = 5) -> list[tuple[int, int]]:
         """(row, column) of the most important cells of one target, the first one first."""

@@ -92,13 +92,19 @@ def first_order(a: Array, b: Array, c: Array) -> Array:
     return np.where(spread > 0, effect / np.where(spread > 0, spread, 1), 0.0)
 
 
-def slope(a: Array, c: Array, step: Array) -> Array:
-    """Mean change of the output per unit of variable i, over the steps A_i - B_i from C_i to A.
+def slope(a: Array, c: Array, step: Array) -> tuple[Array, Array]:
+    """Mean change of the output per unit of variable i, over the steps A_i - B_i from C_i to A, and
+    its standard error.
 
     mean((a - c_i) step_i) / mean(step_i^2); a [..., N], c [..., d, N], step [d, N] -> [..., d].
+    The error is of the linear fit, N designs taken for independent.
     """
     run = np.where(np.isnan(c), np.nan, step)
-    return _mean((a[..., None, :] - c) * run) / np.maximum(_mean(run**2), 1e-12)
+    change, power = (a[..., None, :] - c) * run, np.maximum(_mean(run**2), 1e-12)
+    fitted = _mean(change) / power
+    left = change - fitted[..., None] * run**2
+    designs = np.isfinite(c).sum(-1)
+    return fitted, np.sqrt(_mean(left**2) / np.maximum(designs - 1, 1)) / power
 
 
 def variance(a: Array) -> Array:

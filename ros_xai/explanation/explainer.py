@@ -211,13 +211,15 @@ class _Run:
         total, a, b, c = self._outputs()
         shape = (*self.y.shape[:1], *self.explainer.grid) if len(a) > 1 else self.explainer.grid
         first = estimators.first_order(a, b, c) if self.explainer.first_order else None
+        slope, slope_error = estimators.slope(a, c, (self.A - self.B)[self._known].T)
         return Attribution(
             method="sobol",
             values=total(a, b, c).reshape(shape),
             shape=self.shape,
             forwards=self.forwards,
             standard_error=estimators.standard_error(total, a, b, c).reshape(shape),
-            slope=estimators.slope(a, c, (self.A - self.B)[self._known].T).reshape(shape),
+            slope=slope.reshape(shape),
+            slope_error=slope_error.reshape(shape),
             first=None if first is None else first.reshape(shape),
             constant=np.squeeze(estimators.variance(a) == 0),
         )

@@ -162,9 +162,24 @@ def test_signs_tell_evidence_for_from_evidence_against() -> None:
         attribution = explainer(against, masks=masks).explain(IMAGE)
         assert attribution.slope[0, 1] == pytest.approx(1, abs=1e-5)
         assert attribution.slope[2, 2] == pytest.approx(-2, abs=1e-5)
-        np.testing.assert_array_equal(np.abs(attribution.signed().values), attribution.values)
+        effects = attribution.signed().values
+        np.testing.assert_allclose(effects**2, attribution.values, atol=1e-6)
         assert attribution.signed().top(1) == [(0, 1)]
         assert attribution.top(1) == [(2, 2)]
+
+
+def test_a_cell_that_speaks_now_for_and_now_against_has_no_sure_sign() -> None:
+    """y = m (n - 1/2) + l in coin tosses: m's index is 1/6, its slope 0."""
+
+    def torn(images: np.ndarray) -> np.ndarray:
+        cells = cell_means(images)
+        return cells[:, 0, 0] * (cells[:, 0, 1] - 0.5) + cells[:, 2, 2]
+
+    attribution = explainer(torn, designs=512, masks="binary").explain(IMAGE)
+    effects = attribution.signed().values
+    assert attribution.values[0, 0] == pytest.approx(1 / 6, abs=0.03)
+    assert abs(effects[0, 0]) < 0.7 * np.sqrt(attribution.values[0, 0])
+    assert effects[2, 2] == pytest.approx(np.sqrt(attribution.values[2, 2]))
 
 
 def test_binary_masks_have_no_first_order() -> None:
