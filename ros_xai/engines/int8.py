@@ -2,10 +2,15 @@
 
 Static, per channel, as QuantizeLinear and DequantizeLinear pairs around convolutions and linear
 layers, calibrated by the extremes that real inputs reach.
+
+x86 processors without VNNI add pairs of 8-bit products in 16 bits, where they saturate; there the
+weights have 7 bits, as ONNX Runtime advises. A graph from a processor with VNNI is not for one
+without.
 """
 
 from __future__ import annotations
 
+import platform
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +19,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ros_xai.engines.base import EngineError
+
+_WIDE_SUMS = {"avx_vnni", "avx512_vnni", "amx_int8"}  # x86 instructions that add in 32 bits
+
+
+def wide_sums() -> bool:
+    """Whether this processor adds 8-bit products without saturation; False where it is unknown."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    info = Path("/proc/cpuinfo")
+    return info.exists() and not _WIDE_SUMS.isdisjoint(info.read_text().split())
 
 
 def quantize_int8(
@@ -50,6 +65,6 @@ def quantize_int8(
         q.quantize_static(
             str(source), str(folder / "int8.onnx"), Reader(), quant_format=q.QuantFormat.QDQ,
             per_channel=True, activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8,
-            op_types_to_quantize=operators and list(operators),
+            op_types_to_quantize=operators and list(operators), reduce_range=not wide_sums(),
         )  # fmt: skip
         return (folder / "int8.onnx").read_bytes()

@@ -9,6 +9,7 @@ from torch import nn
 
 from ros_xai.engines.calibrated import CalibratedEngine
 from ros_xai.engines.compile import Signature, to_onnx
+from ros_xai.engines.int8 import wide_sums
 
 for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed")
@@ -19,13 +20,14 @@ def exported(network: nn.Module, channels: int) -> bytes:
 
 
 def test_what_eight_bits_can_tell_apart_is_exact() -> None:
-    """Weights k / 127 and inputs k / 255 over the whole range are on the grid of 8 bits; the sums
-    are not, but for a rounding to their own grid of 255 steps."""
+    """Weights k / 127 (k / 64 where they have 7 bits) and inputs k / 255 over the whole range are
+    on the grid; the sums are not, but for a rounding to their own grid of 255 steps."""
     rng = np.random.default_rng(0)
     conv = nn.Conv2d(3, 4, 1, bias=False)
-    weights = rng.integers(-127, 128, (4, 3, 1, 1))
-    weights[:, 0] = 127  # the largest of each channel sets its step
-    conv.weight.data = torch.from_numpy(weights / 127).float()
+    largest = 127 if wide_sums() else 64
+    weights = rng.integers(-largest, largest + 1, (4, 3, 1, 1))
+    weights[:, 0] = largest  # the largest of each channel sets its step
+    conv.weight.data = torch.from_numpy(weights / largest).float()
     image = (rng.integers(0, 256, (2, 3, 8, 8)) / 255).astype(np.float32)
     image[0, 0, 0, 0], image[0, 0, 0, 1] = 0, 1
     engine = CalibratedEngine(exported(conv, 3), threads=1)
