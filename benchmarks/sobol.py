@@ -145,12 +145,11 @@ def convergence(network: Network, image: Image, label: int) -> dict[str, Any]:
 def shown(method: str, both: Attribution) -> dict[str, Attribution]:
     """The maps of one attribution of logit and probability, by name."""
     scores = {"logit": both[0], "probability": both[1]}
-    if method.startswith("rise"):
-        return {f"{method}, of the {score}": map_ for score, map_ in scores.items()}
     if method == "sobol, as published":
         scores = {score: replace(map_, drawing="bicubic") for score, map_ in scores.items()}
-        return {f"{method}, of the {score}": map_ for score, map_ in scores.items()}
     maps = {f"{method}, of the {score}": map_ for score, map_ in scores.items()}
+    if method != "sobol":
+        return maps
     maps |= {f"{name}, signed": map_.signed() for name, map_ in maps.items()}
     splines = {f"{name}, spline": replace(map_, drawing="spline") for name, map_ in maps.items()}
     return maps | splines

@@ -64,7 +64,8 @@ class Attribution:
         """
         if self.slope is None or self.slope_error is None:
             raise ValueError(f"a {self.method} attribution has no slope to take signs from")
-        sureness = erf(self.slope / np.maximum(np.sqrt(2) * self.slope_error, _TINY))
+        with np.errstate(over="ignore"):  # an exact slope is infinitely sure
+            sureness = erf(self.slope / np.maximum(np.sqrt(2) * self.slope_error, _TINY))
         effects = np.sqrt(self.values.clip(0)) * sureness
         return replace(self, values=effects)
 
