@@ -3,8 +3,9 @@
 The shipped depth network (KITTI, abs_rel), the shipped segmenter (CamVid, mIoU) and an ImageNet
 classifier (EfficientNet-Lite0, top-1 agreement with itself); needs ROS_XAI_DATA. Sweeps of alpha
 with magnitude pruning and random merging at the same parameters; RED++ beside RED at unchanged
-outputs; INT8. Then the latency of every point on every engine, on two threads (`--only
-latency`, for a machine that does nothing else). Can be interrupted and goes on where it stopped.
+outputs. Then the latency of every point on every engine, on two threads (`--only latency`, for a
+machine that does nothing else). Can be interrupted and goes on where it stopped. INT8 is
+`compression-int8`.
 """
 
 from __future__ import annotations
@@ -43,8 +44,7 @@ from ros_xai.compression.splitting import (
     splittable,
 )
 from ros_xai.engines.base import Engine
-from ros_xai.engines.compile import EngineName, to_onnx
-from ros_xai.engines.int8 import quantize_int8
+from ros_xai.engines.compile import EngineName
 
 Point = tuple[Any, int, float]  # linkage, multiple, alpha
 SMALL: tuple[Point, ...] = (
@@ -60,11 +60,6 @@ DEEP: tuple[Point, ...] = (
 )
 POINTS = {"depth": SMALL, "segmentation": SMALL, "classifier": DEEP}
 BUDGET = 0.1
-INT8_POINTS: dict[str, Point] = {
-    "depth": ("complete", 16, 0.1),
-    "segmentation": ("complete", 1, 0.004),
-    "classifier": ("complete", 1, 0.00003),
-}
 SETTINGS = (5,)
 
 
@@ -177,55 +172,6 @@ def _label(point: Point) -> str:
     return "{} {} {:g}".format(*point)
 
 
-def int8(one: Case, point: Point | None) -> dict[str, Any]:
-    """The report of a network in INT8, calibrated on images that it is not judged on."""
-    model = _int8_model(one, point)
-    task = one.task
-    from ros_xai.engines.openvino_engine import OpenVinoEngine
-
-    before, after = task.engine(task.module, "openvino", 1), OpenVinoEngine(model, 1)
-
-    def called(engine: Engine) -> Any:
-        return lambda *x: [torch.from_numpy(v.copy()) for v in engine(task.named(x)).values()]
-
-    error = output_error(called(before), called(after), task.inputs[:2])
-    return {
-        "figures": {
-            "bytes_onnx": len(model),
-            "bytes_onnx_before": len(to_onnx(task.deploy(task.module), task.signature)),
-            task.metric: task.score(after),
-            "output_error_relative": error.relative,
-            "output_error_max": error.maximum,
-            "output_error_mean": error.mean,
-        }
-    }
-
-
-@lru_cache(maxsize=4)
-def _int8_model(one: Case, point: Point | None) -> bytes:
-    task = one.task
-    module = task.module if point is None else _pruned(task, point).module
-    model = to_onnx(task.deploy(module), task.signature)
-    return quantize_int8(model, [task.named(x) for x in one.calibration])
-
-
-def int8_latencies(one: Case) -> dict[str, Any]:
-    """The same, and the original in float32, on both engines that know INT8."""
-    from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
-    from ros_xai.engines.openvino_engine import OpenVinoEngine
-
-    task, point = one.task, INT8_POINTS[one.task.name]
-    found = {}
-    for name, kind in (("onnxruntime", OnnxRuntimeEngine), ("openvino", OpenVinoEngine)):
-        engines: dict[str, Engine] = {
-            "unpruned": kind(to_onnx(task.deploy(task.module), task.signature), THREADS),
-            "int8": kind(_int8_model(one, None), THREADS),
-            "pruned int8": kind(_int8_model(one, point), THREADS),
-        }
-        found[name] = in_blocks(engines, task.named(task.example))
-    return {"figures": found}
-
-
 def splitting_latency(task: Task) -> dict[str, Any]:
     """Of every convolution split within an error budget: how many are faster than before."""
     report = red_pp(task.module, task.example, error_budget=BUDGET).report
@@ -265,7 +211,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _judge(one: Case, done: Finished) -> None:
-    """The sweep with its rivals, RED++ beside RED, INT8; on one thread."""
+    """The sweep with its rivals, and RED++ beside RED; on one thread."""
     task = one.task
     key = {"network": task.name}
     done.get({**key, "what": "original"}, lambda: {"figures": judged(one, task.module)})
@@ -275,8 +221,6 @@ def _judge(one: Case, done: Finished) -> None:
         done.get({**at, "method": "red"}, partial(sweep_point, one, point))
         for other in RIVALS if point[2] else ():
             done.get({**at, "method": other}, partial(rival, task, point, other))
-    for which, point in (("int8", None), ("pruned int8", INT8_POINTS[task.name])):
-        done.get({**key, "what": which}, partial(int8, one, point))
     done.get({**key, "what": "splitting"}, partial(splitting_latency, task))
 
 
@@ -285,7 +229,6 @@ def _measure(one: Case, done: Finished) -> None:
     for engine in ENGINES:
         compute = partial(latencies, one.task, engine)
         done.get({**key, "what": "latency", "engine": engine}, compute)
-    done.get({**key, "what": "int8 latency"}, partial(int8_latencies, one))
 
 
 if __name__ == "__main__":

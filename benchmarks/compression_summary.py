@@ -33,9 +33,6 @@ def summarised(name: str, done: Finished) -> dict[str, Any]:
             {"budget": r["budget"], **r["figures"]} for r in mine if "budget" in r
         ],
         "splitting": named.get("splitting", NONE),
-        "int8": {
-            which: named.get(which, NONE) for which in ("int8", "pruned int8", "int8 latency")
-        },
         "latency_unpruned": {
             engine: {which: t[which] for which in ("original", "unpruned", "eager torch")}
             for engine, t in latency.items()

@@ -89,7 +89,11 @@ def depth_questions(folder: Path) -> Iterator[Asked]:
 
 
 def class_questions(
-    folder: Path, weights: Path, threads: int = 1, precision: Precision = "bf16"
+    folder: Path,
+    weights: Path,
+    threads: int = 1,
+    precision: Precision = "bf16",
+    batch: int = BATCH,
 ) -> Iterator[Asked]:
     """Why pixels are a car, on the first of every other CamVid frame that show one."""
     bundle = load_bundle(weights)
@@ -102,7 +106,7 @@ def class_questions(
     asked = 0
     for file in sorted((folder / "camvid/val/image").glob("*.jpg"))[::2]:
         rgb = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-        box = explained.classes_by_image(engine, rgb, MAX_PIXELS, BATCH)
+        box = explained.classes_by_image(engine, rgb, MAX_PIXELS, batch)
         try:
             yield "segmentation", file.stem, explained.about_class(box, car), white
         except ValueError:

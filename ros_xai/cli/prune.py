@@ -18,7 +18,7 @@ from ros_xai.data.segmentation import DataError
 from ros_xai.engines.base import Engine, EngineError, measure, warm_up
 from ros_xai.engines.bundle import write_bundle
 from ros_xai.engines.compile import ENGINE_NAMES, EngineName, to_onnx
-from ros_xai.engines.int8 import quantize_int8
+from ros_xai.engines.int8 import quantize_int8, weight_bits
 from ros_xai.segmentation.bundle import BundleError
 
 JUDGE: EngineName = "openvino"  # what metric and error are measured on, else onnxruntime or torch
@@ -150,6 +150,7 @@ def compress(task: Task, options: dict[str, Any], int8: bool, out: Path) -> dict
         origin=task.origin,
         method={**options, "int8": int8},
         figures=figures,
+        **({"weight_bits": weight_bits()} if int8 else {}),
         **task.card,
     )
     return figures

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from ros_xai.engines.base import Engine, EngineError
 from ros_xai.engines.bundle import EngineBundle
+from ros_xai.engines.int8 import weight_bits
 
 Backend = Literal["tensorrt", "openvino", "onnxruntime", "torch"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -37,6 +38,11 @@ def availability() -> list[Availability]:
 
 def create(bundle: EngineBundle, backend: Backend, threads: int = 0) -> Engine:
     """The bundle's network on one engine. Raises EngineError where that is not possible."""
+    if backend in ("openvino", "onnxruntime") and bundle.card.get("weight_bits", 0) > weight_bits():
+        raise EngineError(
+            f"{bundle.folder}: INT8 weights of a processor with VNNI, whose sums saturate on this"
+            " one: quantise it again here (`ros_xai prune --int8`), or use backend torch"
+        )
     if backend == "openvino":
         from ros_xai.engines.openvino_engine import OpenVinoEngine
 

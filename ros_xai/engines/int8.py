@@ -5,7 +5,7 @@ layers, calibrated by the extremes that real inputs reach.
 
 x86 processors without VNNI add pairs of 8-bit products in 16 bits, where they saturate; there the
 weights have 7 bits, as ONNX Runtime advises. A graph from a processor with VNNI is not for one
-without.
+without, and `backends.create` refuses it there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from ros_xai.engines.base import EngineError
 
+# With the activation functions: of a convolution's output the range that they let through is taken.
+OPERATORS = ("Conv", "Gemm", "MatMul", "Clip", "Relu")
 _WIDE_SUMS = {"avx_vnni", "avx512_vnni", "amx_int8"}  # x86 instructions that add in 32 bits
 
 
@@ -31,10 +33,15 @@ def wide_sums() -> bool:
     return info.exists() and not _WIDE_SUMS.isdisjoint(info.read_text().split())
 
 
+def weight_bits() -> int:
+    """Of the weights that `quantize_int8` makes on this processor, and the most that it can use."""
+    return 8 if wide_sums() else 7
+
+
 def quantize_int8(
     model: bytes,
     calibration: Iterable[Mapping[str, NDArray[Any]]],
-    operators: Sequence[str] | None = ("Conv", "Gemm", "MatMul"),
+    operators: Sequence[str] | None = OPERATORS,
 ) -> bytes:
     """The graph in INT8. calibration: inputs by name, a dozen typical ones at least. operators: the
     types of those in INT8, None for all that can be, which is faster and a little less exact.

@@ -250,6 +250,23 @@ def test_an_unknown_backend_is_refused(folder):
         ros_xai.engines.load(folder, "cuda9")
 
 
+def test_weights_of_more_bits_than_this_processor_adds_up_are_refused(
+    tmp_path, network, memory, monkeypatch
+):
+    model = to_onnx(network, Signature({"image": 3}, {"peak": 1}))
+    folder = write_bundle(
+        tmp_path / "bundle", model, network.state_dict(), "test", {"image": (1, 3, 16, 24)},
+        origin="seed 0", method="int8", figures={}, weight_bits=8,
+    )  # fmt: skip
+    monkeypatch.setattr(backends, "weight_bits", lambda: 8)
+    loading.load(folder, "torch")
+    monkeypatch.setattr(backends, "weight_bits", lambda: 7)
+    for backend in ("onnxruntime", "openvino"):
+        with pytest.raises(EngineError, match="saturate"):
+            loading.load(folder, backend)
+    assert "torch" in loading.load(folder, memory=memory).name
+
+
 def test_int8_answers_nearly_the_same(network):
     pytest.importorskip("onnxruntime")
     from ros_xai.engines.int8 import quantize_int8

@@ -9,7 +9,8 @@ from torch import nn
 
 from ros_xai.engines.calibrated import CalibratedEngine
 from ros_xai.engines.compile import Signature, to_onnx
-from ros_xai.engines.int8 import wide_sums
+from ros_xai.engines.int8 import OPERATORS, quantize_int8, wide_sums
+from ros_xai.engines.openvino_engine import OpenVinoEngine
 
 for package in ("onnx", "onnxruntime", "openvino"):
     pytest.importorskip(package, reason=f"{package} is not installed")
@@ -59,3 +60,20 @@ def test_every_sample_is_looked_at() -> None:
     engine = CalibratedEngine(exported(network, 1), threads=1)
     engine.calibrate({"image": each} for each in (small, large))
     assert engine({"image": large})["logits"].max() == pytest.approx(4, abs=0.02)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Hardtanh(0, 6)])
+def test_ranges_are_those_behind_the_activation(activation: nn.Module) -> None:
+    """256 steps for the 6 that are let through, not for the 200 of the convolution's output."""
+    conv = nn.Conv2d(1, 1, 1)
+    conv.weight.data.fill_(200.0)
+    assert conv.bias is not None
+    conv.bias.data.fill_(-194.0)
+    network = nn.Sequential(conv, activation)
+    image = (np.arange(256, dtype=np.float32) / 255).reshape(1, 1, 16, 16)
+    graph = quantize_int8(exported(network, 1), [{"image": image}], OPERATORS)
+    ours = OpenVinoEngine(graph, 1)({"image": image})["logits"]
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image)).numpy()
+    assert np.ptp(expected) == pytest.approx(6, abs=0.01)
+    assert np.abs(ours - expected).max() < 6 / 255
