@@ -24,6 +24,7 @@ from ros_xai.engines.int8 import quantize_int8, weight_bits
 from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
 from ros_xai.engines.openvino_engine import OpenVinoEngine
 
+ENGINES = {"onnxruntime": OnnxRuntimeEngine, "openvino": OpenVinoEngine}
 POINTS: dict[str, dict[str, Any]] = {  # of RED
     "depth": {"linkage": "complete", "multiple": 16, "alpha": 0.1},
     "segmentation": {"linkage": "complete", "multiple": 1, "alpha": 0.004},
@@ -72,22 +73,22 @@ def main(argv: list[str] | None = None) -> None:
     if not data:
         parser.error("ROS_XAI_DATA must name the folder of real driving data")
     names, figures = arguments.networks.split(","), {}
-    for name in names:
+    for network in names:
         torch.set_num_threads(1)
-        one = case(name, Path(data))
+        one = case(network, Path(data))
         made = graphs(one)
         torch.set_num_threads(THREADS)
-        figures[name] = {
+        figures[network] = {
             **{kind: judged(one.task, graph) for kind, graph in made.items()},
             "latency": {
-                engine.__name__: in_blocks(
+                name: in_blocks(
                     {kind: engine(graph, THREADS) for kind, graph in made.items()},
                     one.task.named(one.task.example),
                 )
-                for engine in (OnnxRuntimeEngine, OpenVinoEngine)
+                for name, engine in ENGINES.items()
             },
         }
-        print(name, figures[name], flush=True)
+        print(network, figures[network], flush=True)
     if set(names) == set(NAMES):
         meta = {"weight_bits": weight_bits(), "threads": THREADS, "rounds": ROUNDS}
         write("compression_int8", parser.prog, figures, **meta)
