@@ -1,149 +1,22 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage
-
-from ros_xai.ros.errors import MessageError
-from ros_xai.ros.lifecycle import PerceptionNode
-from ros_xai.ros.parameters import NodeConfig, parameter
-
-
-@dataclass(frozen=True)
-class EchoConfig(NodeConfig):
-    model: str = parameter("good", "what is loaded", reload=True)
-
-
-class EchoNode(PerceptionNode[EchoConfig, str]):
-    """Gives every image back; its format tells how it is to be treated."""
-
-    def __init__(self, **arguments):
-        self.open = threading.Event()
-        self.open.set()
-        self.loaded: list[str] = []
-        self.forgotten: list[str] = []
-        super().__init__("echo", "image", EchoConfig, **arguments)
-
-    def load(self, config):
-        if config.model == "missing":
-            raise FileNotFoundError("no file missing.safetensors")
-        self.loaded.append(config.model)
-        self.echo = self.output(CompressedImage, "echo/image")
-        return {"model": config.model, "engine": "none"}
-
-    def unload(self):
-        self.loaded.clear()
-
-    def connect(self):
-        self.listen(CompressedImage, "image", "image", self.on_image)
-
-    def on_image(self, arrival):
-        if arrival.message.format == "broken callback":
-            raise KeyError("unforeseen")
-        self.pipeline.submit(arrival, arrival.message.format)
-
-    def forget(self, why):
-        self.forgotten.append(why)
-
-    def process(self, frame):
-        assert self.open.wait(10)
-        if frame.payload == "refused":
-            raise MessageError("encoding", "expected something else")
-        if frame.payload == "broken work":
-            raise ZeroDivisionError("unforeseen")
-        with frame.stages("inference"):
-            pass
-        self.publish(self.echo, CompressedImage(header=frame.header, format=frame.payload))
-
-
-class Rig:
-    """An EchoNode, somebody who talks to it, and an executor for both."""
-
-    def __init__(self, context, **parameters) -> None:
-        self.context = context
-        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        self.node = EchoNode(context=context, namespace="car", parameter_overrides=overrides)
-        self.peer = Node("peer", context=context, namespace="car")
-        self.executor = SingleThreadedExecutor(context=context)
-        for node in (self.node, self.peer):
-            self.executor.add_node(node)
-        self.images = self.peer.create_publisher(CompressedImage, "image", 10)
-        self.answers: list[CompressedImage] = []
-        self.peer.create_subscription(CompressedImage, "echo/image", self.answers.append, 10)
-
-    def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "what the test waits for did not come"
-            self.executor.spin_once(timeout_sec=0.02)
-
-    def connect(self) -> Rig:
-        self.until(lambda: self.images.get_subscription_count() == 1)
-        self.until(lambda: self.node.echo.get_subscription_count() == 1)
-        return self
-
-    def send(self, stamp: int, format: str = "jpeg") -> None:
-        message = CompressedImage(format=format)
-        message.header.stamp.sec = stamp
-        message.header.frame_id = "camera"
-        before = self.node.received["/car/image"]
-        self.images.publish(message)
-        self.until(lambda: self.node.received["/car/image"] == before + 1)
-
-    def status(self) -> DiagnosticStatus:
-        reports: list[DiagnosticArray] = []
-        subscription = self.peer.create_subscription(
-            DiagnosticArray, "/diagnostics", reports.append, 10
-        )
-        self.until(lambda: reports)
-        self.peer.destroy_subscription(subscription)
-        return reports[-1].status[0]
-
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.node.destroy_node()
-        self.peer.destroy_node()
-
-    def accounted(self) -> bool:
-        node = self.node
-        return node.frames_in == node.answered + node.monitor.frame_drops() + node.pending()
-
-
-@pytest.fixture
-def rig(ros_context) -> Iterator[Callable[..., Rig]]:
-    rigs: list[Rig] = []
-
-    def make(**parameters) -> Rig:
-        rigs.append(Rig(ros_context, **parameters))
-        return rigs[-1]
-
-    yield make
-    for made in rigs:
-        made.close()
 
 
 def values(status):
     return {entry.key: entry.value for entry in status.values}
 
 
-def state(node):
-    return node._state_machine.current_state[1]
-
-
 def test_autostart_makes_a_node_that_answers_with_stamp_and_frame_of_the_input(rig):
     r = rig().connect()
-    assert state(r.node) == "active"
+    assert r.node.state == "active"
     r.send(7)
     r.until(lambda: r.answers)
     header = r.answers[0].header
@@ -157,12 +30,12 @@ def test_autostart_makes_a_node_that_answers_with_stamp_and_frame_of_the_input(r
 
 def test_without_autostart_nothing_is_loaded_until_told(rig):
     r = rig(autostart=False)
-    assert state(r.node) == "unconfigured"
+    assert r.node.state == "unconfigured"
     assert r.node.loaded == []
     assert r.images.get_subscription_count() == 0
     assert r.node.pending() == 0
     r.node.trigger_configure()
-    assert (state(r.node), r.node.loaded) == ("inactive", ["good"])
+    assert (r.node.state, r.node.loaded) == ("inactive", ["good"])
     assert list(r.node.subscriptions) == []
     r.node.trigger_activate()
     r.connect().send(1)
@@ -174,11 +47,11 @@ def test_every_transition_and_back(rig):
     r.send(1)
     r.until(lambda: r.answers)
     r.node.trigger_deactivate()
-    assert state(r.node) == "inactive"
+    assert r.node.state == "inactive"
     assert list(r.node.subscriptions) == []
     assert r.node.loaded == ["good"]
     r.node.trigger_cleanup()
-    assert (state(r.node), r.node.loaded) == ("unconfigured", [])
+    assert (r.node.state, r.node.loaded) == ("unconfigured", [])
     publishers = [publisher.topic_name for publisher in r.node.publishers]
     assert "/car/echo/image" not in publishers
     r.node.trigger_configure()
@@ -186,7 +59,7 @@ def test_every_transition_and_back(rig):
     r.connect().send(2)
     r.until(lambda: len(r.answers) == 2)
     r.node.trigger_shutdown()
-    assert (state(r.node), r.node.loaded) == ("finalized", [])
+    assert (r.node.state, r.node.loaded) == ("finalized", [])
 
 
 def test_the_lifecycle_services_drive_the_node(rig):
@@ -198,19 +71,19 @@ def test_the_lifecycle_services_drive_the_node(rig):
     future = client.call_async(request)
     r.until(future.done)
     assert future.result().success
-    assert state(r.node) == "inactive"
+    assert r.node.state == "inactive"
 
 
 def test_a_model_that_cannot_be_loaded_leaves_a_node_that_says_why_and_recovers(rig):
     r = rig(model="missing")
-    assert state(r.node) == "unconfigured"
+    assert r.node.state == "unconfigured"
     status = r.status()
     assert status.level == DiagnosticStatus.ERROR
     assert "no file missing.safetensors" in status.message
     r.node.set_parameters([Parameter("model", value="other")])
     r.node.trigger_configure()
     r.node.trigger_activate()
-    assert (state(r.node), r.node.loaded) == ("active", ["other"])
+    assert (r.node.state, r.node.loaded) == ("active", ["other"])
     assert "missing" not in r.status().message
 
 
@@ -333,7 +206,7 @@ def test_qos_is_sensor_data_and_one_override_stays_with_its_topic(rig):
     assert subscription.qos_profile.reliability == ReliabilityPolicy.RELIABLE
     assert r.node.echo.qos_profile.depth == 3
     assert r.node.echo.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-    other = EchoNode(context=r.context, namespace="other")
+    other = type(r.node)(context=r.context, namespace="other")
     (subscription,) = other.subscriptions
     assert subscription.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
     assert subscription.qos_profile.depth == qos_profile_sensor_data.depth
