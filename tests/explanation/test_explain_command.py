@@ -79,7 +79,8 @@ def answers_of(weights: Path, street: Path) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("method", "forwards"), [("sobol", 18), ("rise", 18), ("occlusion", 9), ("random", 0)]
+    ("method", "forwards"),
+    [("sobol", 18), ("effects", 32), ("rise", 18), ("occlusion", 9), ("random", 0)],
 )
 def test_a_class_by_every_method(
     street: Path, weights: Path, tmp_path: Path, method: str, forwards: int

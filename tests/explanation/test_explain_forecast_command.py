@@ -87,6 +87,14 @@ def test_a_forecast_by_its_neighbours(recording: Path, weights: Path, tmp_path: 
     assert (rings[6 * 37, 6 * 24] == 255).all()
 
 
+def test_main_effects_of_neighbours(recording: Path, weights: Path, tmp_path: Path) -> None:
+    more = ("--target", "0", "--by", "neighbours", "--at", 3, "--method", "effects")
+    answer = asked(recording, weights, tmp_path, *more)
+    assert answer.exit_code == 0, answer.output
+    cells = np.abs(np.load(tmp_path / "cells.npy"))
+    assert cells[:2].max() > 0.1 and cells[2:].max() < 1e-6
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
