@@ -161,7 +161,7 @@ def _attribution(
         *_, attribution = explainer.refine(box.inputs, question.target, plan)
         return attribution if question.either_way else attribution.signed()
     if method == "effects":
-        pairs = PAIRS_PER_DESIGN * designs
+        pairs = max(PAIRS_PER_DESIGN * designs, 2 * grid[0] * grid[1])  # more where cells are many
         effects = MainEffects(box.predict, grid, pairs, box.perturbation, BATCH, seed)
         asked = question.agreement if question.either_way else question.target
         return effects.explain(box.inputs, asked)

@@ -34,8 +34,8 @@ class MainEffects:
     square is the first-order index S_i. By least squares over the halved differences of the pairs.
 
     predict, grid, perturbation, batch_size: as `SobolExplainer`. pairs: masks, each run with its
-    complement; multiples of the next power of two from the number of cells on are balanced, and
-    fewer than cells leave effects untold apart. The same seed gives every image the same masks.
+    complement, as many as cells at least; multiples of the next power of two from there on are
+    balanced. The same seed gives every image the same masks.
     """
 
     predict: Predict
@@ -59,10 +59,10 @@ class MainEffects:
     ) -> Iterator[Attribution]:
         """Attributions after at least `every` forwards each, from all pairs so far.
 
-        Raises ValueError for no pairs.
+        Raises ValueError for fewer pairs than cells: their effects could not be told apart.
         """
-        if self.pairs < 1:
-            raise ValueError(f"expected at least one pair of masks; got {self.pairs}")
+        if self.pairs < (cells := self.grid[0] * self.grid[1]):
+            raise ValueError(f"{cells} cells need as many pairs of masks; got {self.pairs}")
         perturb, score = self.perturbation(image, self.grid), Scorer(self.predict, target)
         signs = self._signs()
         masks = np.stack([signs > 0, signs < 0], axis=1).reshape(-1, *self.grid).astype(np.float32)

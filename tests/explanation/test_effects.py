@@ -104,6 +104,7 @@ def test_an_image_larger_than_its_grid():
     assert attribution.heatmap().shape == (30, 52)
 
 
-def test_no_pairs_are_refused():
-    with pytest.raises(ValueError, match="at least one pair"):
-        effects(linear, pairs=0).explain(ONES)
+@pytest.mark.parametrize("pairs", [0, CELLS - 1])
+def test_fewer_pairs_than_cells_are_refused(pairs):
+    with pytest.raises(ValueError, match="12 cells need as many pairs"):
+        effects(linear, pairs=pairs).explain(ONES)
