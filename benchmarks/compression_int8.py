@@ -18,7 +18,6 @@ from benchmarks.compression_times import ROUNDS, THREADS, in_blocks
 from benchmarks.results import write
 from ros_xai.cli.prune_tasks import Task
 from ros_xai.compression import output_error, red
-from ros_xai.engines.base import Engine
 from ros_xai.engines.compile import to_onnx
 from ros_xai.engines.int8 import quantize_int8, weight_bits
 from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -50,7 +49,7 @@ def graphs(one: Case) -> dict[str, bytes]:
 def judged(task: Task, graph: bytes) -> dict[str, Any]:
     """Bytes and metric of a graph, and how far its outputs are from the network's, on OpenVINO."""
     before, after = task.engine(task.module, "openvino", 1), OpenVinoEngine(graph, 1)
-    error = output_error(_called(task, before), _called(task, after), task.inputs[:2])
+    error = output_error(task.called(before), task.called(after), task.inputs[:2])
     return {
         "bytes_onnx": len(graph),
         task.metric: task.score(after),
@@ -58,10 +57,6 @@ def judged(task: Task, graph: bytes) -> dict[str, Any]:
         "output_error_max": error.maximum,
         "output_error_mean": error.mean,
     }
-
-
-def _called(task: Task, engine: Engine) -> Any:
-    return lambda *x: [torch.from_numpy(v.copy()) for v in engine(task.named(x)).values()]
 
 
 def main(argv: list[str] | None = None) -> None:

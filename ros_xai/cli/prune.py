@@ -180,7 +180,7 @@ def judge(task: Task, pruned: PrunedModel, model: bytes, int8: bool) -> dict[str
     if not task.inputs:
         return {**pruned.report.completed(None, None, latency).figures(), **graphs}
     before, after = engines.get(JUDGE) or next(reversed(engines.values()))
-    error = output_error(_called(task, before), _called(task, after), task.inputs[:8])
+    error = output_error(task.called(before), task.called(after), task.inputs[:8])
     metric = {"name": task.metric, "before": task.score(before), "after": task.score(after)}
     return {**pruned.report.completed(error, metric, latency).figures(), **graphs}
 
@@ -193,15 +193,6 @@ def _on(name: EngineName, model: bytes) -> Engine:
     from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
 
     return OnnxRuntimeEngine(model)
-
-
-def _called(task: Task, engine: Engine) -> Callable[..., Any]:
-    import torch
-
-    def call(*inputs: Any) -> list[Any]:
-        return [torch.from_numpy(v.copy()) for v in engine(task.named(inputs)).values()]
-
-    return call
 
 
 def _show(figures: dict[str, Any]) -> None:

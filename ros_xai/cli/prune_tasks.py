@@ -72,6 +72,10 @@ class Task:
         """As an engine takes them."""
         return {name: x.numpy() for name, x in zip(self.signature.inputs, inputs)}
 
+    def called(self, engine: Engine) -> Callable[..., list[Tensor]]:
+        """The engine as a function of tensors, as `output_error` takes it."""
+        return lambda *x: [torch.from_numpy(v.copy()) for v in engine(self.named(x)).values()]
+
     def loss(self, before: float, after: float) -> float:
         """Relative loss of the metric: positive is worse."""
         return self.better * (before - after) / before
