@@ -96,19 +96,24 @@ def faithfulness(
         lap()
         target = question.target if name == "grad-cam" else question.agreement
         found[name] = method.explain(box.inputs, target), lap()
-    figures = {}
-    for name, (each, seconds) in found.items():
-        arguments = (box.predict, box.inputs, each, question.agreement)
-        common = {"baseline": box.baseline, "batch_size": BATCH}
-        removed, put_in = metrics.curves(*arguments, steps=BATCH - 1, **common)
-        figures[name] = {
-            "deletion": removed.area,
-            "insertion": put_in.area,
-            "mu_fidelity": metrics.mu_fidelity(*arguments, subsets=4 * BATCH, **common),
-            "cpu_seconds": seconds,
-            "forwards": each.forwards,
-        }
-    return figures
+    return {
+        name: {**judged(question, map_), "cpu_seconds": seconds}
+        for name, (map_, seconds) in found.items()
+    }
+
+
+def judged(question: Question, map_: Attribution) -> dict[str, float]:
+    """What removing and putting in what a map calls important does to the answer."""
+    box = question.box
+    arguments = (box.predict, box.inputs, map_, question.agreement)
+    common = {"baseline": box.baseline, "batch_size": BATCH}
+    removed, put_in = metrics.curves(*arguments, steps=BATCH - 1, **common)
+    return {
+        "deletion": removed.area,
+        "insertion": put_in.area,
+        "mu_fidelity": metrics.mu_fidelity(*arguments, subsets=4 * BATCH, **common),
+        "forwards": map_.forwards,
+    }
 
 
 def speed(folder: Path, weights: Path, rounds: int = 4) -> dict[str, Any]:
