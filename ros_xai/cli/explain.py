@@ -163,8 +163,7 @@ def _attribution(
     if method == "effects":
         pairs = max(PAIRS_PER_DESIGN * designs, 2 * grid[0] * grid[1])  # more where cells are many
         effects = MainEffects(box.predict, grid, pairs, box.perturbation, BATCH, seed)
-        asked = question.agreement if question.either_way else question.target
-        return effects.explain(box.inputs, asked)
+        return effects.explain(box.inputs, question.supported)
     if method == "rise":
         masks = designs * (grid[0] * grid[1] + 1)  # as many forwards as Sobol has
         rise = Rise(box.predict, masks=masks, baseline=box.baseline, batch_size=BATCH, seed=seed)

@@ -63,6 +63,11 @@ class Question:
     agreement: NamedTarget
     either_way: bool
 
+    @property
+    def supported(self) -> NamedTarget:
+        """What a signed effect speaks for: the target, or that the answer stays what it was."""
+        return self.agreement if self.either_way else self.target
+
 
 def about_depth(box: BlackBox, region: Mask) -> Question:
     """Why the depth over `region` [H, W] (of the full image) is what it is."""

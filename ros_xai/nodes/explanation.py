@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from std_srvs.srv import Trigger
 from ros_xai.explanation import metrics
 from ros_xai.explanation.attribution import Attribution
 from ros_xai.explanation.baselines import RandomCells
+from ros_xai.explanation.effects import MainEffects
 from ros_xai.explanation.explainer import Refinement, SobolExplainer
 from ros_xai.nodes.budget import Budget, be_nice
 from ros_xai.nodes.explained_tasks import TASKS, Ask, Task
@@ -28,6 +30,7 @@ from ros_xai.ros.pipeline import Arrival, Frame
 from ros_xai.ros.synchronizers import nanoseconds
 
 _CURVE_STEPS = 15
+_PAIRS = 2048  # of masks, after which first-order effects are as good as known
 
 
 class ExplanationNode(PerceptionNode[ExplanationConfig, Ask]):
@@ -103,17 +106,7 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, Ask]):
         config: ExplanationConfig,
         spent: Budget,
     ) -> Attribution:
-        question, box = view.question, view.question.box
-        explainer = SobolExplainer(
-            box.predict,
-            view.grid(config.rows, config.columns),
-            perturbation=box.perturbation,
-            batch_size=config.batch_size,
-            masks="binary",
-        )
-        plan = Refinement(every=config.publish_every, max_forwards=1_000_000)
-        for attribution in explainer.refine(box.inputs, question.target, plan):
-            shown = attribution if question.either_way else attribution.signed()
+        for shown in _maps(view, config):
             self._show(frame, view, shown)
             if spent.ms >= config.budget_ms:
                 break
@@ -123,6 +116,27 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, Ask]):
         heat, over = view.heatmap(attribution), view.overlay(attribution)
         self.publish(self._heatmap, images.to_message(heat, "32FC1", frame.header))
         self.publish(self._overlay, images.to_message(over, "rgb8", frame.header))
+
+
+def _maps(view: View, config: ExplanationConfig) -> Iterator[Attribution]:
+    """One explanation after the other, each better than the one before."""
+    question, box = view.question, view.question.box
+    grid = view.grid(config.rows, config.columns)
+    if config.method == "effects":
+        pairs = max(_PAIRS, grid[0] * grid[1])
+        effects = MainEffects(box.predict, grid, pairs, box.perturbation, config.batch_size)
+        yield from effects.refine(box.inputs, question.supported, config.publish_every)
+        return
+    sobol = SobolExplainer(
+        box.predict,
+        grid,
+        perturbation=box.perturbation,
+        batch_size=config.batch_size,
+        masks="binary",
+    )
+    plan = Refinement(every=config.publish_every, max_forwards=1_000_000)
+    for indices in sobol.refine(box.inputs, question.target, plan):
+        yield indices if question.either_way else indices.signed()
 
 
 def _report(view: View, attribution: Attribution, batch_size: int, seed: int) -> DiagnosticStatus:

@@ -55,6 +55,9 @@ class ExplanationConfig(TrafficConfig):
     region: tuple[int, ...] = parameter(
         (), "box asked about: left, top, right, bottom in pixels; empty: the whole image"
     )
+    method: Literal["sobol", "effects"] = parameter(
+        "sobol", "total-order Sobol indices, or first-order effects, which settle sooner"
+    )
     rows: int = parameter(6, "rows of cells", bounds=(1, 64))
     columns: int = parameter(12, "columns of cells", bounds=(1, 64))
     batch_size: int = parameter(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,18 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from ros_xai.data.segmentation import CAMVID
 from ros_xai.nodes.depth import DepthNode
-from ros_xai.nodes.explanation import ExplanationNode
 from ros_xai.nodes.explanation_config import ExplanationConfig
 from ros_xai.nodes.segmentation import SegmentationNode
 from ros_xai.ros import images, pointclouds
@@ -30,96 +24,10 @@ from ros_xai.ros.parameters import markdown_table
 from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.segmenter import Segmenter
+from tests.nodes.explanation_scene import HEIGHT, WIDTH, Scene, camera, header, image, sparse
 
 ROOT = Path(__file__).parents[2]
-HEIGHT, WIDTH = 64, 128
-INPUTS = {"image": Image, "depth/camera_info": CameraInfo, "depth/sparse": Image}
 WALL = np.stack([np.linspace(-4, 4, 99), np.full(99, 0.5), np.full(99, 8.0)], 1).astype(np.float32)
-QUICK = {"rows": 2, "columns": 4, "publish_every": 20, "budget_ms": 1e5, "by": "lidar",
-         "ms_per_second": 1000.0, "region": [8, 24, 40, 56], "idle": False}  # fmt: skip
-
-
-def header(milliseconds: int) -> Header:
-    seconds, rest = divmod(milliseconds, 1000)
-    return Header(stamp=Time(sec=seconds, nanosec=rest * 1_000_000), frame_id="camera_optical")
-
-
-def image(milliseconds: int) -> Image:
-    """The same every second."""
-    pixels = np.random.default_rng(milliseconds % 1000).integers(
-        0, 255, (HEIGHT, WIDTH, 3), np.uint8
-    )
-    return images.to_message(pixels, "rgb8", header(milliseconds))
-
-
-def sparse(milliseconds: int) -> Image:
-    """Beams on three rows: 10 m on the left, 30 m on the right."""
-    depth = np.full((HEIGHT, WIDTH), np.nan, np.float32)
-    depth[20:60:16, ::2] = np.where(np.arange(0, WIDTH, 2) < WIDTH // 2, 10.0, 30.0)
-    return images.to_message(depth, "32FC1", header(milliseconds))
-
-
-def camera(milliseconds: int) -> CameraInfo:
-    K = [110.0, 0.0, 63.5, 0.0, 110.0, 31.5, 0.0, 0.0, 1.0]
-    return CameraInfo(header=header(milliseconds), width=WIDTH, height=HEIGHT, k=K)
-
-
-class Scene:
-    """The node, a peer that plays camera and depth node, and an executor in a thread."""
-
-    def __init__(self, context: Any, *others: Node, **parameters: Any) -> None:
-        start: dict[str, Any] = dict(QUICK)
-        for topic in INPUTS:
-            start[f"qos_overrides./{topic}.subscription.reliability"] = "reliable"
-        start |= parameters
-        overrides = [Parameter(name, value=value) for name, value in start.items()]
-        self.node = ExplanationNode(context=context, parameter_overrides=overrides)
-        self.peer = Node("peer", context=context)
-        self.senders = {t: self.peer.create_publisher(kind, t, 10) for t, kind in INPUTS.items()}
-        self.heatmaps: list[Image] = []
-        self.overlays: list[Image] = []
-        self.reports: list[DiagnosticArray] = []
-        for topic, kind, seen in (
-            ("explanation/heatmap", Image, self.heatmaps),
-            ("explanation/overlay", Image, self.overlays),
-            ("explanation/faithfulness", DiagnosticArray, self.reports),
-        ):
-            self.peer.create_subscription(kind, topic, seen.append, 50)
-        self.nodes = [self.node, self.peer, *others]
-        self.executor = SingleThreadedExecutor(context=context)
-        for node in self.nodes:
-            self.executor.add_node(node)
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
-        self.thread.start()
-        heard = ["image"] if parameters.get("task") == "segmentation" else list(INPUTS)
-        self.until(lambda: all(self.senders[topic].get_subscription_count() for topic in heard))
-        self.until(lambda: self.node._faithfulness.get_subscription_count() == 1)
-
-    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "what the test waits for did not come"
-            time.sleep(0.002)
-
-    def send(self, topic: str, message: Any) -> None:
-        before = self.node.received[f"/{topic}"]
-        self.senders[topic].publish(message)
-        self.until(lambda: self.node.received[f"/{topic}"] > before)
-
-    def frame(self, milliseconds: int) -> None:
-        self.send("image", image(milliseconds))
-        self.send("depth/camera_info", camera(milliseconds))
-        self.send("depth/sparse", sparse(milliseconds))
-
-    def accounted(self) -> bool:
-        node = self.node
-        return node.frames_in == node.answered + node.monitor.frame_drops() + node.pending()
-
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.thread.join(10)
-        for node in self.nodes:
-            node.destroy_node()
 
 
 @pytest.fixture
@@ -135,8 +43,9 @@ def scenes(ros_context) -> Iterator[Callable[..., Scene]]:
         scene.close()
 
 
-def test_an_answer_is_explained_refined_and_tested(scenes) -> None:
-    scene = scenes()
+@pytest.mark.parametrize("method", ["sobol", "effects"])
+def test_an_answer_is_explained_refined_and_tested(scenes, method) -> None:
+    scene = scenes(method=method)
     scene.frame(1500)
     scene.until(lambda: scene.reports)
     assert len(scene.heatmaps) == len(scene.overlays) > 1
