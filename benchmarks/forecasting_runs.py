@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import entropy
 
 from benchmarks.seeded import STATE, Finished
 from ros_xai.data.forecasting import HORIZON, STEP
 from ros_xai.forecasting import evaluation
 from ros_xai.forecasting.baselines import PHYSICS, physics_oracle
 from ros_xai.forecasting.evaluation import Scores
-from ros_xai.forecasting.features import rotation_into, without_context
+from ros_xai.forecasting.features import Features, rotation_into, without_context
 from ros_xai.forecasting.forecaster import predict
 from ros_xai.forecasting.kinematics import steady_past
 from ros_xai.forecasting.network import Network
@@ -68,6 +70,29 @@ def scores_of(network: Network, tests: list[Scored], blind: bool = False) -> tup
         scores.append(evaluation.score(p.modes, p.probabilities, data, raster))
         attributions.append(p.attribution[data.scored])
     return evaluation.concatenate(scores), np.concatenate(attributions)
+
+
+def divergences(network: Network, tests: list[Scored]) -> dict[str, float]:
+    """How far (mean, nats) the latent is from that without context, and from that by the context of
+    another agent: the first can be had by telling that there is a context, the second takes what
+    it says."""
+    none, another = [], []
+    for data, _ in tests:
+        own = predict(network, data.features)
+        strange = predict(network, others_context(data.features))
+        none.append(own.divergence)
+        another.append(entropy(own.probabilities, strange.probabilities, axis=1))
+    return {
+        "divergence from no context": float(np.concatenate(none).mean()),
+        "divergence from another's context": float(np.concatenate(another).mean()),
+    }
+
+
+def others_context(features: Features) -> Features:
+    """Each agent with the map and the neighbours of one half of all agents further on."""
+    half = len(features.map) // 2
+    names = ("map", "neighbours", "neighbour_kind")
+    return replace(features, **{name: np.roll(getattr(features, name), half, 0) for name in names})
 
 
 def physics_scores(tests: list[Scored]) -> dict[str, Scores]:

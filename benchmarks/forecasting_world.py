@@ -25,6 +25,7 @@ from benchmarks import results
 from benchmarks.forecasting_runs import (
     Scored,
     context_share,
+    divergences,
     hashed,
     load_scores,
     paired_interval,
@@ -165,6 +166,7 @@ def run(arm: str, seed: int, leak: bool, quick: bool, divergence: float) -> dict
     figures = {
         **evaluation.summary(scores),
         "context share": context_share(attributions),
+        **divergences(network, windows_of.test),
         "validation FDE": float(validation.fde.mean()),
     }
     return {name: round(value, 4) for name, value in figures.items()}
