@@ -149,13 +149,13 @@ class SobolExplainer:
     def _jobs(self, run: _Run, refinement: Refinement) -> Iterator[tuple[int, int]]:
         """Rows and slots to run, row by row, until every cell is settled."""
         for row in itertools.count():
+            cells = run.unsettled(refinement) if row >= refinement.min_designs else run.cells
+            if not len(cells):
+                return
             if row == len(run.A):
                 if row and self.sampler == "sobol_unscrambled":
                     return  # it has no other scramble: the same designs would count twice
                 run.extend()
-            cells = run.unsettled(refinement) if row >= refinement.min_designs else run.cells
-            if not len(cells):
-                return
             yield from ((row, int(slot)) for slot in (*self._unmixed, *cells))
 
 

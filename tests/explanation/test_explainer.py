@@ -208,6 +208,14 @@ def test_settled_cells_are_run_no_more_and_the_refinement_ends() -> None:
     assert spearmanr(last.values.ravel(), full.values.ravel()).statistic > 0.9
 
 
+def test_cells_that_settle_with_the_last_of_the_designs_end_the_refinement() -> None:
+    lenient = Refinement(every=1000, min_designs=8, tolerance=10.0)
+    *_, last = explainer(designs=8, batch_size=8).refine(IMAGE, refinement=lenient)
+    assert last.forwards == 13 * 8
+    whole = explainer(designs=8).explain(IMAGE)
+    np.testing.assert_allclose(last.values, whole.values, atol=1e-12)
+
+
 def test_unscrambled_designs_are_not_spent_twice() -> None:
     plan = Refinement(max_forwards=10_000, min_designs=10_000)
     *_, last = explainer(sampler="sobol_unscrambled", designs=16).refine(IMAGE, refinement=plan)
