@@ -42,6 +42,7 @@ from benchmarks.sobol import drawings, named, summary
 from ros_xai.explanation import metrics
 from ros_xai.explanation.attribution import Attribution, overlay
 from ros_xai.explanation.baselines import Occlusion, RandomCells, Rise
+from ros_xai.explanation.effects import MainEffects
 from ros_xai.explanation.explainer import Refinement, SobolExplainer
 from ros_xai.explanation.gradients import GradCam, IntegratedGradients
 from ros_xai.explanation.targets import Joint
@@ -54,6 +55,7 @@ DESIGNS = 16
 LOOPED = 100  # masks of the plain loops; their time is scaled up
 DEPTH_GRID, CLASS_GRID = (7, 7), (5, 7)  # chosen on KITTI frames 3-43 and CamVid's training images
 SPEED_GRID = (8, 8)
+SPEED_PAIRS = 256  # of masks, four blocks: as `ros_xai explain --method effects`
 SPEED_BATCH = 10  # the 130 forwards of the first overlay are whole batches
 PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8")
 SETTINGS = (BATCH, DESIGNS, DEPTH_PIXELS, DEPTH_GRID, CLASS_GRID, 6)
@@ -120,8 +122,8 @@ def speed(folder: Path, weights: Path, rounds: int = 4) -> dict[str, Any]:
     """Wall seconds on all cores, medians over rounds in which all ways take turns.
 
     Of an 8 x 8 explanation of 32 designs in batches, in 8 bits and in bfloat16; in 8 bits of the
-    same with settled cells left out, and to its first overlay; and of the plain loops over its
-    masks, torch or the engine one by one.
+    same with settled cells left out, and to its first overlay, and of first-order effects by a
+    quarter of the forwards; and of the plain loops over its masks, torch or the engine one by one.
     """
     cores = os.cpu_count() or 1
     torch.set_num_threads(cores)
@@ -137,6 +139,7 @@ def speed(folder: Path, weights: Path, rounds: int = 4) -> dict[str, Any]:
         for kind, (_, _, asked, _) in questions.items()
     }
     box, target = question.box, question.target
+    effects = MainEffects(box.predict, SPEED_GRID, SPEED_PAIRS, box.perturbation, SPEED_BATCH)
     image = np.ascontiguousarray(box.inputs.transpose(1, 2, 0) * 255).astype(np.uint8)
     single = explained.logits_engine(load_bundle(weights).network, "openvino", cores)
     plain = load_bundle(weights).network
@@ -154,6 +157,8 @@ def speed(folder: Path, weights: Path, rounds: int = 4) -> dict[str, Any]:
         clock("first overlay")
         *_, last = refined
         clock("after the first, until settled")
+        quick = effects.explain(box.inputs, target)
+        clock("first-order effects")
         loop(question, lambda x: plain.layers(torch.from_numpy(x))["logits"])
         clock("loop, torch")
         loop(question, lambda x: torch.as_tensor(single({"image": x})["logits"]))
@@ -163,11 +168,13 @@ def speed(folder: Path, weights: Path, rounds: int = 4) -> dict[str, Any]:
         took[part] *= found["int8"].forwards / LOOPED
     took["settled"] = took.pop("after the first, until settled") + took["first overlay"]
     exact = found["f32"].values.ravel()
+    longer = replace(effects, pairs=8 * SPEED_PAIRS, seed=1).explain(box.inputs, target)
     return {
         "image": f"{name}, {box.inputs.shape[2]} x {box.inputs.shape[1]}",
         "threads": cores,
         "forwards": found["int8"].forwards,
         "forwards_settled": last.forwards,
+        "forwards_effects": quick.forwards,
         "seconds": {part: round(each, 3) for part, each in took.items()},
         **{
             f"rank_correlation_{kind}_f32": round(
@@ -175,6 +182,9 @@ def speed(folder: Path, weights: Path, rounds: int = 4) -> dict[str, Any]:
             )
             for kind in ("int8", "bf16")
         },
+        "rank_correlation_effects_longer": round(
+            float(spearmanr(quick.values.ravel(), longer.values.ravel()).statistic), 4
+        ),
     }
 
 
