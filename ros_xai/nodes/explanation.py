@@ -161,6 +161,7 @@ def _report(view: View, attribution: Attribution, batch_size: int, seed: int) ->
     )
     figures = {
         "target": question.target.name,
+        "method": attribution.method,
         "forwards": str(attribution.forwards),
         "largest_standard_error": f"{np.max(attribution.standard_error):.4f}",
         **{name: f"{area:.4f}" for name, area in areas.items()},

@@ -43,8 +43,8 @@ def scenes(ros_context) -> Iterator[Callable[..., Scene]]:
         scene.close()
 
 
-@pytest.mark.parametrize("method", ["sobol", "effects"])
-def test_an_answer_is_explained_refined_and_tested(scenes, method) -> None:
+@pytest.mark.parametrize(("method", "shown"), [("sobol", "sobol"), ("effects", "main effects")])
+def test_an_answer_is_explained_refined_and_tested(scenes, method, shown) -> None:
     scene = scenes(method=method)
     scene.frame(1500)
     scene.until(lambda: scene.reports)
@@ -54,10 +54,11 @@ def test_an_answer_is_explained_refined_and_tested(scenes, method) -> None:
     heat = images.to_array(scene.heatmaps[-1])
     assert heat.shape == (HEIGHT, WIDTH)
     assert heat[:, : WIDTH // 2].max() > 5 * np.abs(heat[:, WIDTH // 2 + 16 :]).max()
-    shown = images.to_rgb(scene.overlays[-1])
-    changed = (shown != images.to_rgb(image(1500))).any(-1)
+    over = images.to_rgb(scene.overlays[-1])
+    changed = (over != images.to_rgb(image(1500))).any(-1)
     assert changed[24:56, 8:40].mean() > 0.5
     figures = {pair.key: pair.value for pair in scene.reports[0].status[0].values}
+    assert figures["method"] == shown
     assert float(figures["deletion"]) < float(figures["deletion_random"])
     assert int(figures["forwards"]) >= 8 * 9
     scene.until(lambda: scene.node.answered == 1)
