@@ -248,9 +248,7 @@ def main(argv: list[str]) -> None:
     physics = physics_scores(data(setting, leak=False).test)
     figures = {
         "physics": {name: evaluation.summary(scores) for name, scores in physics.items()},
-        "lambda_KL: FDE on validation networks": {
-            f"{each['divergence']:g}": each["validation FDE"] for each in tried
-        },
+        "lambda_KL: candidates": tried,
         "lambda_KL": divergence,
         "arms": {a: over_seeds([r for r in honest if r["arm"] == a]) for a in arms},
         **{name: less(*pair) for name, pair in COMPARED.items() if set(pair) <= set(arms)},
