@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 
 from ros_xai.nodes.depth import DepthNode
 from ros_xai.ros import images, pointclouds
+from tests.waiting import until
 
 HEIGHT, WIDTH = 64, 96
 FOCAL = 60.0
@@ -106,21 +107,15 @@ class Drive:
             self.executor.add_node(node)
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
-        self.until(lambda: all(s.get_subscription_count() for s in self.senders.values()))
-        self.until(lambda: self.peer.count_publishers("/depth/points") == 1)
-        self.until(lambda: self.node._depth.get_subscription_count() == 1)
-
-    def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "what the test waits for did not come"
-            time.sleep(0.002)
+        until(lambda: all(s.get_subscription_count() for s in self.senders.values()))
+        until(lambda: self.peer.count_publishers("/depth/points") == 1)
+        until(lambda: self.node._depth.get_subscription_count() == 1)
 
     def send(self, topic: str, message: Any) -> None:
         """Publishes a message or its bytes, and waits until the node has taken it and is idle."""
         before = self.node.received[f"/{topic}"]
         self.senders[topic].publish(message)
-        self.until(lambda: self.node.received[f"/{topic}"] > before and self.node.idle())
+        until(lambda: self.node.received[f"/{topic}"] > before and self.node.idle())
 
     def frame(self, milliseconds: int) -> None:
         """One good set of inputs."""
@@ -130,7 +125,7 @@ class Drive:
 
     def answers(self) -> list[int]:
         """Stamps in ms of what was answered."""
-        self.until(lambda: len(self.depth) == self.node.answered)
+        until(lambda: len(self.depth) == self.node.answered)
         return [m.header.stamp.sec * 1000 + m.header.stamp.nanosec // 10**6 for m in self.depth]
 
     def status(self) -> tuple[str, dict[str, str]]:

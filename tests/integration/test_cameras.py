@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
+from tests.waiting import until
+
 
 def test_a_calibration_that_changes_counts_from_the_next_image_on(drive):
     d = drive()
@@ -14,7 +16,7 @@ def test_a_calibration_that_changes_counts_from_the_next_image_on(drive):
     d.send("points", d.points(200))
     d.send("image", d.image(200))
     assert d.answers() == [100, 200]
-    d.until(lambda: len(d.camera) == 2)
+    until(lambda: len(d.camera) == 2)
     assert [camera.k[0] for camera in d.camera] == [d.FOCAL, 75.0]
 
 

@@ -13,11 +13,12 @@ from ros_xai.nodes import depth as depth_module
 from ros_xai.nodes.depth import DepthNode
 from ros_xai.ros import images, pointclouds
 from ros_xai.ros.equivalents import tf2_ros
+from tests.waiting import until
 
 
 def rows_hit(drive):
     """Rows of the last depth/sparse that have a beam."""
-    drive.until(lambda: len(drive.sparse) == drive.node.answered)
+    until(lambda: len(drive.sparse) == drive.node.answered)
     return sorted(set(np.nonzero(np.isfinite(images.to_array(drive.sparse[-1])))[0].tolist()))
 
 
@@ -34,7 +35,7 @@ def test_depth_has_the_images_stamp_frame_size_and_camera(drive):
     d = drive(publish_points=True)
     d.frame(1500)
     assert d.answers() == [1500]
-    d.until(lambda: d.camera and d.cloud)
+    until(lambda: d.camera and d.cloud)
     message, camera = d.depth[0], d.camera[0]
     assert message.encoding == "32FC1"
     assert message.header == camera.header == d.cloud[0].header
@@ -50,7 +51,7 @@ def test_depth_has_the_images_stamp_frame_size_and_camera(drive):
 def test_the_beams_are_projected_to_where_the_wall_is(drive):
     d = drive(publish_sparse=True)
     d.frame(100)
-    d.until(lambda: d.sparse)
+    until(lambda: d.sparse)
     sparse = images.to_array(d.sparse[0])
     hit = np.isfinite(sparse)
     np.testing.assert_allclose(sparse[hit], d.WALL, rtol=1e-6)
@@ -69,7 +70,7 @@ def test_rings_are_chosen_by_field_or_elevation_and_may_change_live(drive, with_
         d.send("camera_info", d.camera_info(stamp))
         d.send("points", d.points(stamp, with_ring=with_ring))
         d.send("image", d.image(stamp))
-        d.until(lambda: len(d.sparse) == d.node.answered)
+        until(lambda: len(d.sparse) == d.node.answered)
         hit = np.isfinite(images.to_array(d.sparse[-1]))
         expected = [row_of_ring(d, ring) for ring in rings or range(8)]
         np.testing.assert_allclose(np.nonzero(hit[:, 48])[0], expected, atol=0.51)
@@ -78,7 +79,7 @@ def test_rings_are_chosen_by_field_or_elevation_and_may_change_live(drive, with_
 def test_points_lie_on_the_published_depth_and_carry_the_images_colours(drive):
     d = drive(publish_points=True, points_stride=4)
     d.frame(100)
-    d.until(lambda: d.cloud)
+    until(lambda: d.cloud)
     structured = pointclouds.to_structured(d.cloud[0])
     xyz, valid = pointclouds.xyz(structured)
     depth = images.to_array(d.depth[0])[::4, ::4]
@@ -171,7 +172,7 @@ def test_a_distorted_camera_is_rectified_and_what_it_does_not_see_is_unknown(dri
     d.send("camera_info", info)
     d.send("points", d.points(100))
     d.send("image", d.image(100))
-    d.until(lambda: d.depth and d.camera)
+    until(lambda: d.depth and d.camera)
     K = np.reshape(info.k, (3, 3))
     ones = np.full((64, 96), 255, np.uint8)
     unseen = cv2.undistort(ones, K, np.array(info.d)) < 255
@@ -221,7 +222,7 @@ def test_transforms_of_tf_are_used_where_there_is_tf(drive, monkeypatch):
     buffer.set_transform_static(message)
     d.frame(200)
     assert d.answers() == [200]
-    d.until(lambda: d.sparse)
+    until(lambda: d.sparse)
     sparse = images.to_array(d.sparse[-1])
     np.testing.assert_allclose(sparse[np.isfinite(sparse)], d.WALL, rtol=1e-5)
 

@@ -9,6 +9,7 @@ import pytest
 from rclpy.serialization import serialize_message
 
 from ros_xai.ros import images, pointclouds
+from tests.waiting import until
 
 
 def changed(message, **changes):
@@ -104,7 +105,7 @@ def test_single_nan_points_are_left_out_and_counted(drive):
     assert d.answers() == [200]
     assert not d.node.drops
     assert d.status()[1]["notes.points.not_finite"] == "100"
-    d.until(lambda: d.sparse)
+    until(lambda: d.sparse)
     assert np.isfinite(images.to_array(d.sparse[0])).any()
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from ros_xai.cli import app
 from ros_xai.engines.bundle import CARD, MODEL, WEIGHTS, read_bundle
 from ros_xai.ros import images
+from tests.waiting import until
 
 pytest.importorskip("torch_pruning")
 
@@ -45,7 +46,7 @@ def answer(d, number):
     d.send("camera_info", d.camera_info(stamp))
     d.send("points", d.points(stamp))
     d.send("image", picture)
-    d.until(lambda: len(d.depth) == number)
+    until(lambda: len(d.depth) == number)
     return images.to_array(d.depth[-1])
 
 
@@ -58,15 +59,15 @@ def configure(d, engine):
     d.node.trigger_configure()
     if d.node.state == "inactive":
         d.node.trigger_activate()
-        d.until(lambda: all(s.get_subscription_count() for s in d.senders.values()))
-        d.until(lambda: d.node._depth.get_subscription_count() == 1)
+        until(lambda: all(s.get_subscription_count() for s in d.senders.values()))
+        until(lambda: d.node._depth.get_subscription_count() == 1)
     return d.node.state
 
 
 def test_a_pruned_bundle_answers_and_diagnostics_say_which(drive, bundle, cache):
     d = drive(engine=str(bundle), reports=True)
     pruned = answer(d, 1)
-    d.until(lambda: d.reports)
+    until(lambda: d.reports)
     values = {pair.key: pair.value for pair in d.reports[-1].status[0].values}
     assert values["model"] == f"bundle {read_bundle(bundle).digest[:12]}"
     assert values["engine"] == d.node._estimator.engine.name
@@ -102,7 +103,7 @@ def test_a_tampered_bundle_is_refused_and_the_old_engine_answers_again(drive, bu
         assert d.node.failure.startswith(f"cannot configure: BundleError: {bad}/{name}: ")
         assert says in d.node.failure
         where = f"{bad}/{name}: "
-        d.until(lambda where=where: any(where in r.status[0].message for r in d.reports))
+        until(lambda where=where: any(where in r.status[0].message for r in d.reports))
 
         assert configure(d, bundle) == "active"
         assert np.allclose(answer(d, answered + 2), before, rtol=1e-3)

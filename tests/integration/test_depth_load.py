@@ -10,23 +10,25 @@ from pathlib import Path
 import pytest
 from rcl_interfaces.srv import GetParameters
 
+from tests.waiting import until
+
 MEBIBYTE = 2**20
 
 
 def flood(d, stamps, at_each=lambda: None):
     """Publishes images as fast as the node's callback takes them, each with its cloud."""
     before = Counter(d.node.received)
-    d.until(d.node.idle)
+    until(d.node.idle)
     for number, stamp in enumerate(stamps, 1):
         d.senders["points"].publish(d.points(stamp))
         d.senders["image"].publish(d.image(stamp))
         # Not the node's pace, only the middleware's: at most 3 of a queue of 5 are on their way.
         for topic in ("/image", "/points"):
-            d.until(lambda t=topic, n=number: d.node.received[t] >= before[t] + n - 3)
+            until(lambda t=topic, n=number: d.node.received[t] >= before[t] + n - 3)
         at_each()
     for topic in ("/image", "/points"):
-        d.until(lambda t=topic: d.node.received[t] == before[t] + len(stamps))
-    d.until(d.node.idle)
+        until(lambda t=topic: d.node.received[t] == before[t] + len(stamps))
+    until(d.node.idle)
 
 
 def test_the_newest_image_wins_and_every_other_is_counted(drive):
@@ -49,7 +51,7 @@ def test_services_are_answered_and_reports_come_while_the_node_is_flooded(drive)
     d = drive(reports=True)
     d.send("camera_info", d.camera_info(0))
     client = d.peer.create_client(GetParameters, "depth/get_parameters")
-    d.until(client.service_is_ready)
+    until(client.service_is_ready)
     futures = []
 
     def ask():
@@ -59,7 +61,7 @@ def test_services_are_answered_and_reports_come_while_the_node_is_flooded(drive)
     stamps = iter(range(0, 10**9, 100))
     while len(d.reports) < 2:
         flood(d, list(islice(stamps, 100)), ask)
-    d.until(lambda: all(future.done() for future in futures))
+    until(lambda: all(future.done() for future in futures))
     assert len(futures) > 1
     assert {future.result().values[0].double_value for future in futures} == {0.05}
 
@@ -71,8 +73,8 @@ def test_memory_stays_flat_over_2000_frames(drive):
     sizes = []
     for lap in range(5):
         flood(d, range(lap * 40_000, (lap + 1) * 40_000, 100))
-        d.until(lambda: len(d.depth) == len(d.cloud) == len(d.sparse) > 0)
-        d.until(lambda: len(d.camera) == len(d.depth))
+        until(lambda: len(d.depth) == len(d.cloud) == len(d.sparse) > 0)
+        until(lambda: len(d.camera) == len(d.depth))
         for seen in (d.depth, d.sparse, d.camera, d.cloud):
             seen.clear()
         pages = int(Path("/proc/self/statm").read_text().split()[1])

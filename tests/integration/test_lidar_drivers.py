@@ -7,6 +7,7 @@ import pytest
 from sensor_msgs.msg import PointCloud2
 
 from ros_xai.ros import images, pointclouds
+from tests.waiting import until
 
 # dtype of a point behind x y z, and the name of its beam
 DRIVERS = {
@@ -59,7 +60,7 @@ def test_every_layout_gives_the_same_beams_and_depth(drive, driver):
         pixels.header.frame_id = "camera_optical"
         d.send("image", pixels)
         assert d.answers()[-1] == stamp
-    d.until(lambda: len(d.sparse) == 2)
+    until(lambda: len(d.sparse) == 2)
     for first, second in (d.sparse, d.depth):
         np.testing.assert_array_equal(images.to_array(first), images.to_array(second))
     assert np.isfinite(images.to_array(d.sparse[0])).sum() > 50

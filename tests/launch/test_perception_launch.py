@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from launch import LaunchDescription, LaunchService
+from tests.waiting import until
 
 try:
     SHARE = Path(get_package_share_directory("ros_xai"))
@@ -91,10 +91,10 @@ class Launched:
         self.reports += 1
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            assert time.monotonic() < deadline, self.names()
-            self.executor.spin_once(timeout_sec=0.05)
+        until(condition, PATIENCE_S, self.spin_once, self.names)
+
+    def spin_once(self) -> None:
+        self.executor.spin_once(timeout_sec=0.05)
 
     def names(self) -> set[str]:
         """Nodes of the graph, without the looker."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from std_msgs.msg import Header
 
 from ros_xai.nodes.explanation import ExplanationNode
 from ros_xai.ros import images
+from tests.waiting import until
 
 HEIGHT, WIDTH = 64, 128
 INPUTS = {"image": Image, "depth/camera_info": CameraInfo, "depth/sparse": Image}
@@ -78,19 +77,13 @@ class Scene:
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
         heard = ["image"] if parameters.get("task") == "segmentation" else list(INPUTS)
-        self.until(lambda: all(self.senders[topic].get_subscription_count() for topic in heard))
-        self.until(lambda: self.node._faithfulness.get_subscription_count() == 1)
-
-    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "what the test waits for did not come"
-            time.sleep(0.002)
+        until(lambda: all(self.senders[topic].get_subscription_count() for topic in heard))
+        until(lambda: self.node._faithfulness.get_subscription_count() == 1)
 
     def send(self, topic: str, message: Any) -> None:
         before = self.node.received[f"/{topic}"]
         self.senders[topic].publish(message)
-        self.until(lambda: self.node.received[f"/{topic}"] > before)
+        until(lambda: self.node.received[f"/{topic}"] > before)
 
     def frame(self, milliseconds: int) -> None:
         self.send("image", image(milliseconds))

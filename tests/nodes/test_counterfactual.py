@@ -37,6 +37,7 @@ from ros_xai.ros import images
 from ros_xai.ros.parameters import markdown_table
 from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
+from tests.waiting import until
 
 
 def saved(path: Path, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> str:
@@ -90,26 +91,20 @@ class Car:
             self.executor.add_node(node)
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
-        self.until(lambda: self.sender.get_subscription_count() == 1)
-        self.until(lambda: self.node._decision.get_subscription_count() == 1)
-        self.until(lambda: self.node._pictures["side_by_side"].get_subscription_count() == 1)
-        self.until(self.client.service_is_ready)
-
-    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "what the test waits for did not come"
-            time.sleep(0.005)
+        until(lambda: self.sender.get_subscription_count() == 1)
+        until(lambda: self.node._decision.get_subscription_count() == 1)
+        until(lambda: self.node._pictures["side_by_side"].get_subscription_count() == 1)
+        until(self.client.service_is_ready)
 
     def ask(self) -> Trigger.Response:
         future = self.client.call_async(Trigger.Request())
-        self.until(future.done)
+        until(future.done)
         return future.result()
 
     def send(self, stamp: int) -> None:
         before = self.node.received["/image"]
         self.sender.publish(picture(stamp))
-        self.until(lambda: self.node.received["/image"] > before and self.node.idle())
+        until(lambda: self.node.received["/image"] > before and self.node.idle())
 
     def last(self) -> dict[str, str]:
         return {v.key: v.value for v in self.told[-1].status[0].values}
@@ -144,7 +139,7 @@ def test_only_the_image_after_a_request_is_explained_and_every_step_is_told(car)
     answer = c.ask()
     assert answer.success and "next image" in answer.message
     c.send(2)
-    c.until(lambda: c.shown and "success" in c.last())
+    until(lambda: c.shown and "success" in c.last())
     c.send(3)
     assert c.node.answered == 1
     assert len(c.shown) == 1

@@ -25,6 +25,7 @@ from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.segmenter import Segmenter
 from tests.nodes.explanation_scene import HEIGHT, WIDTH, Scene, camera, header, image, sparse
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 WALL = np.stack([np.linspace(-4, 4, 99), np.full(99, 0.5), np.full(99, 8.0)], 1).astype(np.float32)
@@ -47,7 +48,7 @@ def scenes(ros_context) -> Iterator[Callable[..., Scene]]:
 def test_an_answer_is_explained_refined_and_tested(scenes, method, shown) -> None:
     scene = scenes(method=method)
     scene.frame(1500)
-    scene.until(lambda: scene.reports)
+    until(lambda: scene.reports)
     assert len(scene.heatmaps) == len(scene.overlays) > 1
     for message in (*scene.heatmaps, *scene.overlays, *scene.reports):
         assert message.header == header(1500)
@@ -61,8 +62,8 @@ def test_an_answer_is_explained_refined_and_tested(scenes, method, shown) -> Non
     assert figures["method"] == shown
     assert float(figures["deletion"]) < float(figures["deletion_random"])
     assert int(figures["forwards"]) >= 8 * 9
-    scene.until(lambda: scene.node.answered == 1)
-    scene.until(scene.accounted)
+    until(lambda: scene.node.answered == 1)
+    until(scene.accounted)
 
 
 def test_a_request_is_answered_once(scenes) -> None:
@@ -70,42 +71,42 @@ def test_a_request_is_answered_once(scenes) -> None:
     scene.frame(100)
     assert scene.node.monitor.drops == {"answer.superseded": 1}
     client = scene.peer.create_client(Trigger, "/explanation/explain")
-    scene.until(client.service_is_ready)
+    until(client.service_is_ready)
     asked = client.call_async(Trigger.Request())
-    scene.until(asked.done)
+    until(asked.done)
     assert asked.result().success
     scene.frame(200)
-    scene.until(lambda: scene.node.answered == 1)
+    until(lambda: scene.node.answered == 1)
     scene.frame(300)
     assert scene.node.monitor.drops == {"answer.superseded": 2}
-    scene.until(lambda: scene.reports)
+    until(lambda: scene.reports)
     assert {message.header.stamp.nanosec for message in scene.reports} == {200_000_000}
-    scene.until(scene.accounted)
+    until(scene.accounted)
 
 
 def test_what_cannot_be_explained_is_a_counted_drop(scenes) -> None:
     scene = scenes()
     scene.send("depth/sparse", sparse(100))
     scene.frame(200)
-    scene.until(lambda: scene.node.answered == 1)
+    until(lambda: scene.node.answered == 1)
     far = [Parameter("region", value=[500, 0, 600, 64])]
     assert scene.node.set_parameters(far)[0].successful
     scene.frame(300)
-    scene.until(lambda: scene.node.drops["answer.region"] == 1)
+    until(lambda: scene.node.drops["answer.region"] == 1)
     assert scene.node.drops == {"answer.unpaired": 1, "answer.region": 1}
-    scene.until(scene.accounted)
+    until(scene.accounted)
 
 
 def test_deactivation_ends_an_explanation_at_once(scenes) -> None:
     scene = scenes(ms_per_second=1.0)
     scene.frame(100)
-    scene.until(lambda: scene.node.pending() == 1)
+    until(lambda: scene.node.pending() == 1)
     begun = time.monotonic()
     scene.node.trigger_deactivate()
     assert time.monotonic() - begun < 20
-    scene.until(lambda: scene.node.pending() == 0)
+    until(lambda: scene.node.pending() == 0)
     assert scene.node.answered == 0
-    scene.until(scene.accounted)
+    until(scene.accounted)
 
 
 def test_depth_answers_as_if_nobody_explained_it(scenes, ros_context) -> None:
@@ -114,7 +115,7 @@ def test_depth_answers_as_if_nobody_explained_it(scenes, ros_context) -> None:
 
     def request(scene: Scene) -> None:
         asked = client.call_async(Trigger.Request())
-        scene.until(asked.done)
+        until(asked.done)
         assert asked.result().success
 
     def answers(scene: Scene, depth: DepthNode, second: int, asking: bool) -> dict[int, bytes]:
@@ -125,19 +126,19 @@ def test_depth_answers_as_if_nobody_explained_it(scenes, ros_context) -> None:
             lambda message: seen.update({message.header.stamp.nanosec: bytes(message.data)}),
             10,
         )
-        scene.until(lambda: depth._depth.get_subscription_count() == second)
+        until(lambda: depth._depth.get_subscription_count() == second)
         info = scene.peer.create_publisher(CameraInfo, "camera_info", 10)
         clouds = scene.peer.create_publisher(PointCloud2, "points", 10)
-        scene.until(lambda: info.get_subscription_count() and clouds.get_subscription_count())
+        until(lambda: info.get_subscription_count() and clouds.get_subscription_count())
         heard = depth.received["/camera_info"]
         info.publish(camera(0))
-        scene.until(lambda: depth.received["/camera_info"] > heard)
+        until(lambda: depth.received["/camera_info"] > heard)
         for milliseconds in frames:
             if asking:
                 request(scene)
             clouds.publish(pointclouds.to_message(WALL, header(1000 * second + milliseconds)))
             scene.senders["image"].publish(image(1000 * second + milliseconds))
-            scene.until(lambda: milliseconds * 10**6 in seen)  # noqa: B023
+            until(lambda: milliseconds * 10**6 in seen)  # noqa: B023
         return seen
 
     def depth_node() -> DepthNode:
@@ -152,9 +153,9 @@ def test_depth_answers_as_if_nobody_explained_it(scenes, ros_context) -> None:
     depth = depth_node()
     explained = scenes(depth, by="image", on_request=True)
     client = explained.peer.create_client(Trigger, "/explanation/explain")
-    explained.until(client.service_is_ready)
+    until(client.service_is_ready)
     with_explanation = answers(explained, depth, second=1, asking=True)
-    explained.until(lambda: explained.heatmaps)
+    until(lambda: explained.heatmaps)
     explained.node.trigger_deactivate()
     without_explanation = answers(explained, depth, second=2, asking=False)
     assert set(with_explanation) == {ms * 10**6 for ms in frames}
@@ -188,21 +189,21 @@ def test_classes_are_explained_and_segmented_as_before(scenes, ros_context, tmp_
         lambda m: answers.update({m.header.stamp.nanosec // 10**6: images.to_array(m)}),
         10,
     )
-    scene.until(lambda: segmentation._labels.get_subscription_count() == 1)
-    scene.until(lambda: scene.senders["image"].get_subscription_count() == 2)
+    until(lambda: segmentation._labels.get_subscription_count() == 1)
+    until(lambda: scene.senders["image"].get_subscription_count() == 2)
     for milliseconds in expected:
         scene.send("image", image(milliseconds))
-        scene.until(lambda: milliseconds in answers)  # noqa: B023
+        until(lambda: milliseconds in answers)  # noqa: B023
     for milliseconds, labels in expected.items():
         np.testing.assert_array_equal(answers[milliseconds], labels)
-    scene.until(lambda: scene.reports)
+    until(lambda: scene.reports)
     figures = {pair.key: pair.value for pair in scene.reports[0].status[0].values}
     assert figures["target"].startswith(f"mean logit of class {CAMVID.names.index(seen)} over")
     assert images.to_array(scene.heatmaps[-1]).shape == (HEIGHT, WIDTH)
-    scene.until(lambda: scene.node.pending() == 0)
+    until(lambda: scene.node.pending() == 0)
     assert scene.node.set_parameters([Parameter("target", value="unicorn")])[0].successful
     scene.send("image", image(300))
-    scene.until(lambda: scene.node.drops["answer.target"] == 1)
+    until(lambda: scene.node.drops["answer.target"] == 1)
 
 
 @pytest.mark.parametrize("region", [(1, 2, 3), (10, 0, 10, 5), (-1, 0, 4, 4)])

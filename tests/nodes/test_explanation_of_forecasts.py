@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from ros_xai.nodes.explanation_config import ExplanationConfig
 from ros_xai.nodes.forecasting import ForecastingNode
 from ros_xai.ros import images, qos
 from tests.nodes.test_forecasting import marker, road
+from tests.waiting import until
 
 MARGIN, SCALE = 52.0, 6  # m ahead in a crop; pixels of the picture in a metre
 SIDE = 24.0
@@ -99,35 +99,29 @@ class Street:
             self.executor.add_node(node)
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
-        self.until(lambda: self.tracks.get_subscription_count() == 2)
-        self.until(lambda: self.map.get_subscription_count() == 2)
-        self.until(lambda: self.forecasting._points.get_subscription_count() == 2)
-        self.until(lambda: self.explanation._faithfulness.get_subscription_count() == 1)
-        self.until(self.client.service_is_ready)
+        until(lambda: self.tracks.get_subscription_count() == 2)
+        until(lambda: self.map.get_subscription_count() == 2)
+        until(lambda: self.forecasting._points.get_subscription_count() == 2)
+        until(lambda: self.explanation._faithfulness.get_subscription_count() == 1)
+        until(self.client.service_is_ready)
         self.map.publish(road())
         both = (self.forecasting, self.explanation)
-        self.until(lambda: all(node.received["/map"] for node in both))
+        until(lambda: all(node.received["/map"] for node in both))
 
     def _on_points(self, message: PointCloud2) -> None:
         stamp = message.header.stamp
         self.points[stamp.sec * 10 + stamp.nanosec // 10**8 - 1000] = bytes(message.data)
 
-    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "what the test waits for did not come"
-            time.sleep(0.002)
-
     def send(self, tick: int) -> None:
         """The tracks of one instant, and waits for their forecast at both who hear it."""
         answers = self.explanation.received["/forecast/points"]
         self.tracks.publish(moment(tick))
-        self.until(lambda: tick in self.points)
-        self.until(lambda: self.explanation.received["/forecast/points"] > answers)
+        until(lambda: tick in self.points)
+        until(lambda: self.explanation.received["/forecast/points"] > answers)
 
     def ask(self) -> None:
         asked = self.client.call_async(Trigger.Request())
-        self.until(asked.done)
+        until(asked.done)
         assert asked.result().success
 
     def explained(self, tick: int) -> dict[str, str]:
@@ -135,7 +129,7 @@ class Street:
         before = len(self.reports)
         self.ask()
         self.send(tick)
-        self.until(lambda: len(self.reports) > before)
+        until(lambda: len(self.reports) > before)
         assert self.reports[-1].header == moment(tick).markers[0].header
         return {pair.key: pair.value for pair in self.reports[-1].status[0].values}
 
@@ -194,27 +188,27 @@ def test_forecasts_are_the_same_bytes_with_and_without_requests(streets) -> None
     for tick in ticks:
         street.ask()
         street.send(tick)
-    street.until(lambda: street.reports)
+    until(lambda: street.reports)
     with_requests = [street.points[tick] for tick in ticks]
     street.explanation.trigger_deactivate()
     for tick in ticks:  # the stamps fall back: a new beginning
         street.tracks.publish(moment(tick, earlier=500))
-        street.until(lambda: tick - 500 in street.points)  # noqa: B023
+        until(lambda: tick - 500 in street.points)  # noqa: B023
     assert with_requests == [street.points[tick - 500] for tick in ticks]
 
 
 def test_what_cannot_be_explained_is_a_counted_drop(streets) -> None:
     street = streets(target="unicorn", on_request=False)
     street.send(0)
-    street.until(lambda: street.explanation.drops["answer.target"] == 1)
+    until(lambda: street.explanation.drops["answer.target"] == 1)
     alone = [Parameter("target", value="9"), Parameter("by", value="neighbours")]
     assert all(result.successful for result in street.explanation.set_parameters(alone))
     street.send(1)
-    street.until(lambda: street.explanation.drops["answer.target"] == 2)
+    until(lambda: street.explanation.drops["answer.target"] == 2)
     points = street.peer.create_publisher(PointCloud2, "forecast/points", 10)
-    street.until(lambda: points.get_subscription_count() == 2)
+    until(lambda: points.get_subscription_count() == 2)
     points.publish(PointCloud2(header=Header(stamp=Time(sec=1), frame_id="map")))
-    street.until(lambda: street.explanation.drops["answer.unpaired"] == 1)
+    until(lambda: street.explanation.drops["answer.unpaired"] == 1)
     assert street.explanation.answered == 0
     wrong = street.explanation.set_parameters([Parameter("by", value="lidar")])[0]
     assert not wrong.successful and "map or neighbours" in wrong.reason

@@ -28,6 +28,7 @@ from ros_xai.nodes.forecasting import ForecastingNode
 from ros_xai.nodes.forecasting_config import ForecastingConfig
 from ros_xai.ros import maps, pointclouds, qos
 from ros_xai.ros.parameters import markdown_table
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = ("points", "stability", "attribution")
@@ -74,30 +75,24 @@ class Street:
             self.executor.add_node(node)
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
-        self.until(lambda: self.tracks.get_subscription_count() == 1)
-        self.until(lambda: self.map.get_subscription_count() == 1)
+        until(lambda: self.tracks.get_subscription_count() == 1)
+        until(lambda: self.map.get_subscription_count() == 1)
         outputs = [p for p in self.node.publishers if p.topic_name.startswith("/forecast/")]
-        self.until(lambda: all(p.get_subscription_count() for p in outputs))
-
-    def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "what the test waits for did not come"
-            time.sleep(0.002)
+        until(lambda: all(p.get_subscription_count() for p in outputs))
 
     def send(self, *boxes: Marker) -> None:
         before = self.node.received["/tracks"]
         self.tracks.publish(MarkerArray(markers=list(boxes)))
-        self.until(lambda: self.node.received["/tracks"] > before and self.node.idle())
+        until(lambda: self.node.received["/tracks"] > before and self.node.idle())
 
     def give_map(self, grid: OccupancyGrid) -> None:
         before = self.node.received["/map"]
         self.map.publish(grid)
-        self.until(lambda: self.node.received["/map"] > before)
+        until(lambda: self.node.received["/map"] > before)
 
     def answers(self, count: int) -> dict[str, np.ndarray]:
         """The newest clouds, once `count` of each have come."""
-        self.until(lambda: all(len(self.heard[name]) == count for name in OUTPUTS))
+        until(lambda: all(len(self.heard[name]) == count for name in OUTPUTS))
         return {name: pointclouds.to_structured(self.heard[name][-1]) for name in OUTPUTS}
 
     def balanced(self) -> bool:
@@ -166,7 +161,7 @@ def test_its_answers_are_the_forecaster_s(street: Callable[..., Street]) -> None
     assert found["attribution"]["map"] == pytest.approx(expected.attribution[:, 1], abs=1e-3)
     assert np.isnan(found["stability"]["dispersion"]).all()
     assert scene.heard["points"][-1].header == marker(7, 0, tick=24).header
-    scene.until(lambda: len(scene.heard["markers"]) == 25)
+    until(lambda: len(scene.heard["markers"]) == 25)
     lines = scene.heard["markers"][-1].markers
     assert [line.action for line in lines] == [Marker.DELETEALL] + [Marker.ADD] * 6
     assert all(len(line.points) == 13 for line in lines[1:])
@@ -189,7 +184,7 @@ def test_markers_that_nobody_hears_are_not_made(street: Callable[..., Street]) -
     (unheard,) = [s for s in scene.peer.subscriptions if s.topic_name == "/forecast/markers"]
     (output,) = [p for p in scene.node.publishers if p.topic_name == "/forecast/markers"]
     scene.peer.destroy_subscription(unheard)
-    scene.until(lambda: output.get_subscription_count() == 0)
+    until(lambda: output.get_subscription_count() == 0)
     scene.send(marker(7, 0.0))
     scene.answers(1)
     assert scene.node.published["/forecast/points"] == 1

@@ -28,6 +28,7 @@ from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.picture import overlay
 from ros_xai.segmentation.segmenter import Segmenter
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 COLORS = ((10, 20, 30), (200, 0, 0), (0, 200, 0))
@@ -78,33 +79,27 @@ class Camera:
             self.executor.add_node(node)
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
-        self.until(lambda: self.sender.get_subscription_count() == 1)
-        self.until(lambda: self.node._labels.get_subscription_count() == 1)
-        self.until(lambda: self.node._confidence.get_subscription_count() == 1)
-
-    def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "what the test waits for did not come"
-            time.sleep(0.002)
+        until(lambda: self.sender.get_subscription_count() == 1)
+        until(lambda: self.node._labels.get_subscription_count() == 1)
+        until(lambda: self.node._confidence.get_subscription_count() == 1)
 
     def send(self, message: Any) -> None:
         before = self.node.received[f"/{self.topic}"]
         self.sender.publish(message)
-        self.until(lambda: self.node.received[f"/{self.topic}"] > before and self.node.idle())
+        until(lambda: self.node.received[f"/{self.topic}"] > before and self.node.idle())
 
     def answer(self, stamp: int) -> tuple[Image, Image]:
         """Labels and confidence of one picture."""
         expected = len(self.labels) + 1
         self.send(picture(stamp))
-        self.until(lambda: len(self.labels) == len(self.confidence) == expected)
+        until(lambda: len(self.labels) == len(self.confidence) == expected)
         return self.labels[-1], self.confidence[-1]
 
     def set_weights(self, path: Path) -> Any:
         return self.node.set_parameters([Parameter("weights", value=str(path))])[0]
 
     def class_names(self) -> list[str]:
-        self.until(lambda: self.names)
+        until(lambda: self.names)
         return [entry["name"] for entry in json.loads(self.names[-1].data)]
 
     def close(self) -> None:
@@ -140,14 +135,14 @@ def test_answers_are_the_segmenters_with_the_images_header(camera, tmp_path):
     assert labels.header == confidence.header == picture(3).header
     np.testing.assert_array_equal(images.to_array(labels), expected.labels)
     np.testing.assert_array_equal(images.to_array(confidence), expected.confidence)
-    c.until(lambda: c.overlay)
+    until(lambda: c.overlay)
     tinted = overlay(images.to_array(picture(3)), expected.labels, Segmenter.load(weights).classes)
     np.testing.assert_array_equal(images.to_array(c.overlay[0]), tinted)
 
 
 def test_names_and_colours_of_the_labels_are_latched(camera, tmp_path):
     c = camera(bundle(tmp_path, "road", "sky"))
-    c.until(lambda: c.names)  # though this peer came after they were published
+    until(lambda: c.names)  # though this peer came after they were published
     assert json.loads(c.names[0].data) == [
         {"id": 0, "name": "road", "color": [10, 20, 30]},
         {"id": 1, "name": "sky", "color": [200, 0, 0]},
@@ -157,7 +152,7 @@ def test_names_and_colours_of_the_labels_are_latched(camera, tmp_path):
 def test_compressed_images_are_answered_without_an_overlay_where_none_is_wanted(camera, tmp_path):
     c = camera(bundle(tmp_path, "road", "sky"), image_transport="compressed", publish_overlay=False)
     c.send(images.compress(images.to_array(picture(1)), "png", picture(1).header))
-    c.until(lambda: c.labels)
+    until(lambda: c.labels)
     assert not c.overlay
 
 
@@ -170,7 +165,7 @@ def test_a_grown_bundle_takes_over_between_two_frames(camera, tmp_path):
     labels, _ = c.answer(2)
     expected = Segmenter.load(grown)(images.to_array(picture(2)))
     np.testing.assert_array_equal(images.to_array(labels), expected.labels)
-    c.until(lambda: len(c.names) == 2)
+    until(lambda: len(c.names) == 2)
     assert c.class_names() == ["background", "road", "sky"]
     assert c.node.answered == 2 and not c.node.drops
     assert c.node._identity["classes"] == "background, road, sky"
@@ -227,7 +222,7 @@ def test_the_node_can_be_cleaned_up_and_configured_with_other_weights(camera, tm
     assert c.set_weights(bundle(tmp_path, "water", "ice")).successful
     c.node.trigger_configure()
     c.node.trigger_activate()
-    c.until(lambda: len(c.names) == 2)
+    until(lambda: len(c.names) == 2)
     assert c.class_names() == ["water", "ice"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from sensor_msgs.msg import CompressedImage
 from ros_xai.ros.errors import MessageError
 from ros_xai.ros.lifecycle import PerceptionNode
 from ros_xai.ros.parameters import NodeConfig, parameter
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,8 @@ class Rig:
         self.answers: list[CompressedImage] = []
         self.peer.create_subscription(CompressedImage, "echo/image", self.answers.append, 10)
 
-    def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "what the test waits for did not come"
-            self.executor.spin_once(timeout_sec=0.02)
+    def until(self, condition: Callable[[], object]) -> None:
+        until(condition, meanwhile=lambda: self.executor.spin_once(timeout_sec=0.02))
 
     def connect(self) -> Rig:
         self.until(lambda: self.images.get_subscription_count() == 1)

@@ -13,13 +13,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from ros_xai.ros.executor import SELDOM_S, InputsFirst
-
-
-def until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+from tests.waiting import until
 
 
 @pytest.fixture
