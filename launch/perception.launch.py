@@ -118,7 +118,7 @@ def _parameter_file(given: dict[str, str]) -> str:
     """What the arguments say of single nodes; launch_ros itself can only tell all nodes alike."""
     nodes = {"perception": {node: given[node] == "true" for node in NODES}}
     nodes |= {
-        node: {"engine": given[f"{node}_engine"]} for node in NODES if given[f"{node}_engine"]
+        node: {"engine": given[f"{node}_engine"]} for node in WITH_ENGINE if given[f"{node}_engine"]
     }
     content = {f"/**/{node}": {"ros__parameters": values} for node, values in nodes.items()}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:

@@ -43,6 +43,7 @@ class Launched:
     def __init__(self, context: Any, arguments: dict[str, str]) -> None:
         self.started: list[Any] = []
         self.exits: list[int] = []
+        self.ended = False  # the launch service
         source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "perception.launch.py"))
         description = LaunchDescription(
             [
@@ -74,6 +75,7 @@ class Launched:
         actor = threading.Thread(target=act, daemon=True)
         actor.start()
         self.service.run()
+        self.ended = True
         actor.join()
         self.executor.shutdown()
         self.peer.destroy_node()
@@ -94,6 +96,7 @@ class Launched:
         until(condition, PATIENCE_S, self.spin_once, self.names)
 
     def spin_once(self) -> None:
+        assert not self.ended, "launch has ended; its log says why"
         self.executor.spin_once(timeout_sec=0.05)
 
     def names(self) -> set[str]:
