@@ -43,9 +43,9 @@ def depth(
     world: Annotated[Path | None, typer.Option(help="World dataset to train on.")] = None,
     out: Annotated[Path, typer.Option(help="Weights, log, report.")] = Path("out/train-depth"),
     weights: Annotated[Path | None, typer.Option(help="Start here, not at the shipped.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    beams: Annotated[int, typer.Option(help="Beams of a cloud without ring field.")] = 4,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    beams: Annotated[int, typer.Option(min=1, help="Beams of a cloud without ring field.")] = 4,
 ) -> None:
     """Train the depth network, or fine-tune it on camera and few beams, without labels.
 
@@ -72,7 +72,8 @@ def depth(
         else:
             assert kitti is not None
             rings = list(RINGS)
-            drive = Loaded.of(KittiDrive(KittiClip(kitti), TRAIN_FRAMES))
+            clip = KittiClip(kitti)
+            drive = Loaded.of(KittiDrive(clip, TRAIN_FRAMES[: len(clip)]))
         _adapt(drive, rings, weights, out, steps, seed)
     except (BagError, TopicError, OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ros_xai.core.camera import scale_intrinsics
@@ -21,6 +22,7 @@ from ros_xai.engines.loading import load_for
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "depth.safetensors"
 MAX_PIXELS = 640 * 192
+LEAST_SIDE = 64  # at 32 the coarsest map is one pixel, which reflection padding cannot extend
 
 
 class DepthEstimator:
@@ -46,7 +48,7 @@ class DepthEstimator:
         engine: the name of an engine, or the folder of a bundle by `ros_xai prune depth`, which
         holds its own network.
 
-        Raises FileNotFoundError when a file is missing, ConfigError for a card that does not fit,
+        Raises FileNotFoundError when a file is missing, ValueError for files of something else,
         EngineError for a bundle that cannot be used.
         """
         check_engine(engine)
@@ -80,24 +82,35 @@ def network_size(
     height: int, width: int, intrinsics: ArrayLike, max_pixels: int = MAX_PIXELS
 ) -> tuple[int, int]:
     """Rows and columns the network works at: multiples of 32, near its canonical focal length,
-    no larger than the image needs or than ``max_pixels`` but for a least side of 64."""
+    no larger than the image needs or than ``max_pixels`` but for LEAST_SIDE."""
     K = np.asarray(intrinsics, dtype=np.float64)
     scale = min(1.0, FOCAL / K[0, 0], float(np.sqrt(max_pixels / (height * width))))
-    # at 32 the coarsest map is one pixel, which reflection padding cannot extend
-    rows, columns = (max(64, 32 * round(n * scale / 32)) for n in (height, width))
+    rows, columns = (max(LEAST_SIDE, 32 * round(n * scale / 32)) for n in (height, width))
     return rows, columns
 
 
 def load_card(weights: str | Path | None = None) -> NetworkConfig:
-    """The architecture that the card beside the weights names."""
+    """The architecture that the card beside the weights names.
+
+    Raises FileNotFoundError without the card, ValueError for one of something else.
+    """
     card = _existing(_weights_path(weights).with_suffix(".json"))
-    return from_mapping(NetworkConfig, json.loads(card.read_text())["network"])
+    try:
+        return from_mapping(NetworkConfig, json.loads(card.read_text())["network"])
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{card}: expected the card of a depth network; got {error!r}") from error
 
 
 def load_network(weights: str | Path | None = None) -> DepthNetwork:
-    """Network with the weights of a .safetensors file, built as its .json card says."""
-    network = build(load_card(weights))
-    network.load_state_dict(load_file(_existing(_weights_path(weights))))
+    """Network with the weights of a .safetensors file, built as its .json card says.
+
+    Raises FileNotFoundError without the two files, ValueError for those of something else.
+    """
+    network, file = build(load_card(weights)), _existing(_weights_path(weights))
+    try:
+        network.load_state_dict(load_file(file))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{file}: expected weights of its card's network; {error}") from error
     return network.eval()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ros_xai.data.depth import DepthSample, Drive, Loaded
 from ros_xai.depth.deployed import make_engine
-from ros_xai.depth.estimator import DepthEstimator, network_size
+from ros_xai.depth.estimator import LEAST_SIDE, DepthEstimator, network_size
 from ros_xai.depth.evaluation import MAX_DEPTH, MIN_DEPTH, Estimate
 from ros_xai.depth.metrics import depth_metrics, mean_metrics
 from ros_xai.depth.network import DepthNetwork, NetworkConfig
@@ -76,15 +76,23 @@ def adapt(
 ) -> AdaptationReport:
     """Fine-tunes ``network`` in place; it ends with the weights of the best validation.
 
-    ``drive``: at least 6 frames at full resolution; ``rings``: the sensor's beams; ``folder``:
-    checkpoints and motions, an interrupted run goes on from them. Raises ValueError when the
-    drive has too few frames or no usable ego motion.
+    ``drive``: at least 6 frames at full resolution; ``rings``: the sensor's beams, of whose
+    returns alone anything is learned; ``folder``: checkpoints and motions, an interrupted run
+    goes on from them. Raises ValueError when the drive has too few frames or no usable ego motion.
     """
     config = config or AdaptationConfig()
+    drive = Loaded(drive.name, tuple(drive[i].beams(rings) for i in range(len(drive))))
     if len(drive) < 6 or len(rings) < 2:
         raise ValueError(
             f"expected at least 6 frames and 2 beams to learn from and validate with; "
             f"got {len(drive)} frames and beams {list(rings)}"
+        )
+    held_out = range(config.validation // 2, len(drive), config.validation)
+    hidden = hide_beams([drive[i] for i in held_out], rings, config.seed)
+    if not hidden:
+        raise ValueError(
+            f"expected two of the beams {list(rings)} in a picture that validates, one to hide "
+            f"and one to give; none of the frames {list(held_out)} has them"
         )
     gap = parallax_gap(drive, rings)
     motions = cached_motions(drive, gap, rings, folder / "motions")
@@ -93,7 +101,6 @@ def adapt(
     first = drive[0]
     size = network_size(*first.image.shape[:2], first.intrinsics)
     small = anchored(Loaded.resized(drive, size), DepthEstimator(make_engine(network, "torch")))
-    held_out = range(config.validation // 2, len(drive), config.validation)
     batches = TripletBatches(
         [small],
         [motions.resized(*size)],
@@ -102,7 +109,6 @@ def adapt(
         Beams(tuple(rings), tuple(rings), config.drop_returns, config.drop_beam),
         exclude=set(held_out),
     )
-    hidden = hide_beams([drive[i] for i in held_out], rings, config.seed)
 
     learner = DepthLearner(DepthRecipe(architecture, config.objective), frozen_statistics=True)
     learner.network.load_state_dict(network.state_dict())
@@ -117,6 +123,7 @@ def adapt(
         lambda: validate()["abs_rel"],
         folder / "best",
         config.evaluate_every,
+        config.steps,
         config.patience,
         process,
     )
@@ -131,7 +138,7 @@ def adapt(
 
 
 def anchored(drive: Loaded, estimate: Estimate) -> Loaded:
-    """The drive with the estimate from all beams in place of the dense truth it lacks."""
+    """The drive with the estimate from its beams in place of the dense truth it lacks."""
     return Loaded(
         drive.name,
         tuple(
@@ -176,5 +183,5 @@ def score_hidden(estimate: Estimate, pairs: Sequence[Hidden]) -> Metrics:
 
 def _window(size: tuple[int, int], scale: tuple[float, float]) -> Augmentation:
     """A training crop of about two thirds of the picture, multiples of 32."""
-    height, width = (max(32, 32 * round(n * 2 / 3 / 32)) for n in size)
+    height, width = (max(LEAST_SIDE, 32 * round(n * 2 / 3 / 32)) for n in size)
     return Augmentation(height, width, scale)

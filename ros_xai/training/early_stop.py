@@ -16,7 +16,8 @@ BEST, SCORES = "best.safetensors", "scores.json"
 
 
 class EarlyStop:
-    """Hook for ``loop.fit``: every ``every`` steps calls ``evaluate`` for a score to minimise.
+    """Hook for ``loop.fit``: every ``every`` steps, and after the ``last``, calls ``evaluate`` for
+    a score to minimise.
 
     Scores and the best weights live in ``folder``, so a resumed run goes on with them. Stops
     after ``patience`` evaluations without a new best. The untrained module is scored first: a
@@ -30,11 +31,13 @@ class EarlyStop:
         evaluate: Callable[[], float],
         folder: Path,
         every: int,
+        last: int,
         patience: int,
         process: Process = Process(),
     ) -> None:
         self.module, self.evaluate, self.folder = module, evaluate, folder
-        self.every, self.patience, self.process = every, patience, process
+        self.every, self.last, self.patience = every, last, patience
+        self.process = process
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / SCORES
         self.scores: dict[int, float] = (
@@ -44,7 +47,7 @@ class EarlyStop:
             self._score(0)
 
     def __call__(self, step: int) -> bool:
-        if step % self.every == 0 and step not in self.scores:
+        if (step % self.every == 0 or step == self.last) and step not in self.scores:
             self._score(step)
         best = min(self.scores, key=lambda s: (self.scores[s], s))
         stale = sum(best < s <= step for s in self.scores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,27 @@ def test_a_missing_source_is_named(tmp_path, option):
     assert "nothing" in result.output
 
 
+@pytest.mark.parametrize(
+    "option", [("--steps", "0"), ("--steps", "-3"), ("--seed", "-1"), ("--beams", "0")]
+)
+def test_numbers_out_of_range_are_refused_by_name(tmp_path, option):
+    result = run(app, ["depth", "--world", str(tmp_path), *option])
+    assert result.exit_code == 2
+    assert option[0] in result.output
+
+
+def test_a_short_clip_says_how_many_frames_it_has(data_dir: Path, tmp_path):
+    clip = tmp_path / "clip"
+    for folder, pattern in (("image", "00000[0-3].jpg"), ("lidar", "00000[0-3].npz")):
+        (clip / folder).mkdir(parents=True)
+        for file in (data_dir / "kitti" / folder).glob(pattern):
+            shutil.copy(file, clip / folder)
+    shutil.copy(data_dir / "kitti" / "calibration.json", clip)
+    result = run(app, ["depth", "--kitti", str(clip), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "got 4 frames" in result.output
+
+
 def test_weights_adapted_to_the_real_clip_load_and_are_reported(data_dir: Path, tmp_path):
     out = tmp_path / "out"
     arguments = ["--kitti", str(data_dir / "kitti"), "--out", str(out), "--steps", "2"]
@@ -36,7 +58,8 @@ def test_weights_adapted_to_the_real_clip_load_and_are_reported(data_dir: Path, 
     assert report["frames"] == 48
     assert report["gap"] >= 2
     assert report["usable_motions"] > 0.7
-    assert 0 < report["after"]["abs_rel"] <= report["before"]["abs_rel"] < 0.4
+    assert report["steps"] == 2
+    assert 0 < report["after"]["abs_rel"] < report["before"]["abs_rel"] < 0.4
     assert "before" in result.output
     adapted = load_network(out / "depth.safetensors")
     assert DepthEstimator.load(out / "depth.safetensors").max_pixels == 640 * 192

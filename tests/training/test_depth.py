@@ -13,7 +13,7 @@ import torch
 from ros_xai.core.camera import back_project, pixel_rays
 from ros_xai.core.geometry import pose, transform
 from ros_xai.data.depth import DepthSample, Loaded
-from ros_xai.depth.network import SMALL, build
+from ros_xai.depth.network import SMALL, DepthNetwork, build
 from ros_xai.training.adaptation import AdaptationConfig, adapt, hide_beams, score_hidden
 from ros_xai.training.depth import DepthLearner, DepthRecipe, Objective
 from ros_xai.training.depth_arms import ARMS
@@ -191,7 +191,8 @@ def test_motions_of_the_drive_are_found_and_kept(tmp_path):
     assert np.allclose(motions.T_source_target[1:-1, 1, 2, 3], -STEP, atol=0.05)
     assert np.allclose(motions.T_source_target[1:-1, 0, 2, 3], STEP, atol=0.05)
     assert motions.static[2].mean() > 0.7
-    again = cached_motions(Loaded("wall", frames.samples[:1]), 1, RINGS, tmp_path)
+    others_between = (frames[0], *[frames[-1]] * 4)
+    again = cached_motions(Loaded("wall", others_between), 1, RINGS, tmp_path)
     assert np.array_equal(again.static, motions.static)  # read, not estimated
     assert motions.resized(48, 96).static.shape[2:] == (48, 96)
 
@@ -212,19 +213,63 @@ def test_hidden_beams_are_inner_ones_and_not_given():
     assert perfect["abs_rel"] == pytest.approx(0, abs=1e-5)
 
 
-def test_adaptation_never_ends_worse_and_goes_on_after_a_stop(tmp_path):
-    architecture = replace(SMALL, prior=True)
+PRIOR = replace(SMALL, prior=True)
+
+
+def too_near() -> DepthNetwork:
+    """A network that starts as the fill, but for a factor exp(-0.2)."""
     torch.manual_seed(0)
-    network = build(architecture).eval()
+    network = build(PRIOR).eval()
+    for head in network.decoder.heads:
+        head.bias.data[1] += 0.2  # of the logarithm of the inverse depth
+    return network
+
+
+def test_adaptation_betters_what_it_began_with_and_goes_on_after_a_stop(tmp_path):
+    network = too_near()
+    objective = replace(AdaptationConfig().objective, dense_log=0.0)
     config = AdaptationConfig(
-        steps=4, batch=1, evaluate_every=2, validation=3, learning_rate=1e-2, scale=(1.0, 1.0)
-    )
-    report = adapt(network, architecture, drive(8), RINGS, tmp_path, config, show=False)
-    assert report.after["abs_rel"] <= report.before["abs_rel"]
+        steps=4, batch=1, learning_rate=1e-3, objective=objective, validation=3,
+        evaluate_every=2, scale=(1.0, 1.0),
+    )  # fmt: skip
+    begun = {name: value.clone() for name, value in network.state_dict().items()}
+    report = adapt(network, PRIOR, drive(8), RINGS, tmp_path, config, show=False)
+    assert report.before["abs_rel"] == pytest.approx(1 - np.exp(-0.2), abs=0.01)
+    assert report.after["abs_rel"] < 0.5 * report.before["abs_rel"]
+    assert report.steps == 4
+    changed = {n for n, value in network.state_dict().items() if not torch.equal(value, begun[n])}
+    assert changed and not any("running" in name for name in changed)
     assert report.frames == 8
     assert report.usable_motions > 0.5
-    again = adapt(build(architecture), architecture, drive(8), RINGS, tmp_path, config, show=False)
+    again = adapt(too_near(), PRIOR, drive(8), RINGS, tmp_path, config, show=False)
     assert again.after == report.after
+
+
+def test_adaptation_learns_of_no_return_but_those_of_its_beams(tmp_path: Path):
+    config = AdaptationConfig(
+        steps=3, batch=1, validation=3, learning_rate=1e-3, scale=(1.0, 1.0), drop_beam=0.0
+    )
+    learned = [too_near().state_dict()]
+    few = tuple(frame(i).beams(RINGS[:3]) for i in range(8))
+    for name, samples in (("all", drive(8).samples), ("few", few)):
+        network, frames = too_near(), Loaded("wall", samples)
+        adapt(network, PRIOR, frames, RINGS[:3], tmp_path / name, config, show=False)
+        learned.append(network.state_dict())
+    start, *ends = (torch.cat([v.float().ravel() for v in state.values()]) for state in learned)
+    assert torch.equal(*ends) and not torch.equal(start, ends[0])
+
+
+def test_adaptation_takes_a_picture_as_low_as_the_estimator_does(tmp_path: Path):
+    low = Loaded("wall", tuple(frame(i).cropped(16, 0, 66, 192) for i in range(8)))
+    config = AdaptationConfig(steps=1, batch=1, validation=3, scale=(1.0, 1.0))
+    assert adapt(too_near(), PRIOR, low, RINGS, tmp_path, config, show=False).frames == 8
+
+
+def test_adaptation_needs_two_beams_in_the_picture(tmp_path: Path):
+    architecture = replace(SMALL, prior=True)
+    one = Loaded("wall", tuple(frame(i).beams([2]) for i in range(8)))
+    with pytest.raises(ValueError, match="expected two of the beams"):
+        adapt(build(architecture), architecture, one, RINGS, tmp_path, show=False)
 
 
 def test_adaptation_refuses_a_drive_it_cannot_learn_from(tmp_path: Path):

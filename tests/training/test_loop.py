@@ -136,7 +136,7 @@ def test_no_checkpoint_is_none(tmp_path):
 
 def test_early_stop_keeps_the_best_and_stops(tmp_path):
     model, scores = Line(), iter([5.0, 4.0, 1.0, 2.0, 3.0, 0.5])
-    stop = EarlyStop(model, lambda: next(scores), tmp_path, every=2, patience=2)
+    stop = EarlyStop(model, lambda: next(scores), tmp_path, every=2, last=100, patience=2)
     answers = []
     for step in range(1, 9):
         model.weight.data.fill_(step)
@@ -146,9 +146,19 @@ def test_early_stop_keeps_the_best_and_stops(tmp_path):
     assert model.weight.item() == 4
 
 
+def test_early_stop_judges_the_last_step_too(tmp_path):
+    model, scores = Line(), iter([5.0, 4.0, 3.0])
+    stop = EarlyStop(model, lambda: next(scores), tmp_path, every=2, last=3, patience=2)
+    for step in range(1, 4):
+        model.weight.data.fill_(step)
+        stop(step)
+    assert stop.restore_best() == 3.0
+    assert model.weight.item() == 3
+
+
 def test_early_stop_returns_the_start_when_training_only_harms(tmp_path):
     model, scores = Line(), iter([1.0, 2.0, 3.0])
-    stop = EarlyStop(model, lambda: next(scores), tmp_path, every=1, patience=2)
+    stop = EarlyStop(model, lambda: next(scores), tmp_path, every=1, last=9, patience=2)
     model.weight.data.fill_(9)
     assert [stop(1), stop(2)] == [False, True]
     stop.restore_best()
