@@ -22,6 +22,12 @@ HISTORY = 5  # samples up to and with the present
 HORIZON = 12  # samples ahead
 FINE = 0.1  # s between the samples of the last second
 RECENT = 11  # of them, up to and with the present
+# A frame that is this near (s) to a wanted time is taken as it is: sensors' clocks jitter.
+SNAP = 0.005
+MAX_GAP = STEP  # s between frames that are interpolated; over more an agent may have done anything
+
+_PAST, _RECENT = STEP * np.arange(1 - HISTORY, 1), FINE * np.arange(1 - RECENT, 1)
+_FUTURE = STEP * np.arange(1, HORIZON + 1)
 
 VEHICLE, TWO_WHEELER, PEDESTRIAN, TRAILER = "vehicle", "two-wheeler", "pedestrian", "trailer"
 # A trailer's box turns about a hitch that the forecasts know nothing of; pedestrians are no
@@ -44,8 +50,7 @@ class Tracks:
 
     id [A]; category [A] of VEHICLE, TWO_WHEELER, PEDESTRIAN, TRAILER; xy [A,HISTORY,2] and yaw
     [A,HISTORY], NaN where not yet observed; the present is always there. recent [A,RECENT,2]: the
-    last second, `FINE` apart, the present last, NaN where not observed; None if it was sampled
-    more coarsely.
+    last second, `FINE` apart, the present last, NaN where not observed; None if it is not known.
     """
 
     id: NDArray[np.str_]
@@ -84,7 +89,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Recording:
-    """A agents over T frames of a fixed rate: time [T], xy [T,A,2] and yaw [T,A], NaN = absent."""
+    """A agents over T frames of any rate: time [T] rising, xy [T,A,2], yaw [T,A], NaN = absent."""
 
     name: str
     time: Array
@@ -95,28 +100,47 @@ class Recording:
     map: VectorMap
 
     def scenes(self, first: int = 0) -> Iterator[Scene]:
-        """A scene every `STEP` seconds, from frame `first` on, once there is a whole past."""
-        interval = float(np.median(np.diff(self.time)))
-        stride, fine = round(STEP / interval), round(FINE / interval)
-        xy, yaw, time = self.xy[first::stride], self.yaw[first::stride], self.time[first::stride]
-        unknown = np.full((HORIZON, *xy.shape[1:]), np.nan)
-        later = np.concatenate([xy, unknown])
-        for now in range(HISTORY - 1, len(xy)):
-            present = np.isfinite(xy[now, :, 0])
-            past = slice(now - HISTORY + 1, now + 1)
-            frame = first + now * stride
-            last_second = slice(frame - (RECENT - 1) * fine, frame + 1, fine) if fine else None
-            yield Scene(
-                time=float(time[now]),
-                tracks=Tracks(
-                    id=self.id[present],
-                    category=self.category[present],
-                    xy=xy[past, present].swapaxes(0, 1),
-                    yaw=yaw[past, present].T,
-                    recent=self.xy[last_second][:, present].swapaxes(0, 1) if fine else None,
-                ),
-                future=later[now + 1 : now + 1 + HORIZON, present].swapaxes(0, 1),
-            )
+        """A scene every `STEP` seconds after frame `first`, once there is a whole past: at the frame
+        nearest to that time, none where that is over `FINE` / 2 away."""
+        start = float(self.time[first]) + (HISTORY - 1) * STEP
+        for wanted in np.arange(start, self.time[-1] + FINE / 2, STEP):
+            now = int(np.abs(self.time - wanted).argmin())
+            if abs(self.time[now] - wanted) <= FINE / 2:
+                yield self._scene(now)
+
+    def _scene(self, now: int) -> Scene:
+        time, present = float(self.time[now]), np.isfinite(self.xy[now, :, 0])
+        xy, yaw = self._at(time + np.concatenate([_PAST, _FUTURE, _RECENT]))
+        past, future, recent = np.split(
+            xy[:, present].swapaxes(0, 1), [HISTORY, HISTORY + HORIZON], axis=1
+        )
+        return Scene(
+            time=time,
+            tracks=Tracks(
+                id=self.id[present],
+                category=self.category[present],
+                xy=past,
+                yaw=yaw[:HISTORY, present].T,
+                recent=recent,
+            ),
+            future=future,
+        )
+
+    def _at(self, wanted: Array) -> tuple[Array, Array]:
+        """Positions [M,A,2] and headings [M,A] at the times `wanted` [M]: of the frame there, else
+        linearly between the frames around; NaN where these are more than `MAX_GAP` apart."""
+        after = np.searchsorted(self.time, wanted).clip(1, len(self.time) - 1)
+        before = after - 1
+        passed, span = wanted - self.time[before], self.time[after] - self.time[before]
+        nearest = np.where(passed < span - passed, before, after)
+        there = np.abs(self.time[nearest] - wanted) <= SNAP
+        between = (passed >= 0) & (passed <= span) & (span <= MAX_GAP + SNAP)
+        share = np.where(there, 0.0, np.where(between, passed / span, np.nan))
+        a, b = np.where(there, nearest, before), np.where(there, nearest, after)
+        turn = self.yaw[b] - self.yaw[a]
+        turn = np.arctan2(np.sin(turn), np.cos(turn))
+        xy = self.xy[a] + share[:, None, None] * (self.xy[b] - self.xy[a])
+        return xy, self.yaw[a] + share[:, None] * turn
 
 
 def table(

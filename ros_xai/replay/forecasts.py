@@ -77,8 +77,11 @@ def _recorded(bag: Bag, topics: dict[str, str]) -> tuple[Recording | None, int, 
             if record.topic == topics.get("tracks"):
                 found = tracks.from_markers(bag.decode(record))
                 stamp = found.header.stamp
-                stamps.append(stamp.sec * 1_000_000_000 + stamp.nanosec)
-                seen.append(found)
+                stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+                # Late messages, and what comes once more in a bag of a loop, are no new frames.
+                if not stamps or stamp_ns > stamps[-1]:
+                    stamps.append(stamp_ns)
+                    seen.append(found)
             elif record.topic in topics.values() and record.type.endswith("OccupancyGrid"):
                 grids[record.topic] = bag.decode(record)
         except (DecodeError, MessageError):

@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from ros_xai.data.forecasting import (
+    FINE,
     HISTORY,
     HORIZON,
+    MAX_GAP,
+    RECENT,
+    SNAP,
+    STEP,
     Recording,
     VectorMap,
     read_world,
@@ -69,6 +74,70 @@ def test_who_moves_is_told_by_displacement() -> None:
     assert list(scene.moving()) == [False, True, True]
     assert list(scene.moving(in_future=7.0)) == [False, False, True]
     assert list(scene.forecastable()) == [True, False, True]
+
+
+def _at_ten_metres_a_second(time: np.ndarray) -> Recording:
+    """One car along x; its heading turns by 0.1 rad/s, through pi after four seconds."""
+    xy = np.stack([10 * time, 0 * time], axis=-1)[:, None]
+    yaw = (0.1 * (time - 4)) % (2 * np.pi) - np.pi
+    category, nothing = np.array(["vehicle"]), VectorMap((), (), ())
+    return Recording("by hand", time, np.array(["car"]), category, xy, yaw[:, None], nothing)
+
+
+def _jitter(amount: float) -> np.ndarray:
+    return np.arange(140) * 0.1 + np.random.default_rng(0).uniform(-amount, amount, 140)
+
+
+RATES = {f"{rate:g} Hz": np.arange(0, 14, 1 / rate) for rate in (2, 5, 8, 10, 12.5, 15, 20, 150)}
+LOST = np.delete(np.arange(140) * 0.1, np.random.default_rng(0).choice(139, 7, replace=False) + 1)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [*RATES.values(), LOST, _jitter(0.04)],
+    ids=[*RATES, "10 Hz, 5 % lost", "10 Hz, jitter of 40 ms"],
+)
+def test_six_seconds_ahead_are_sixty_metres_at_every_rate(time: np.ndarray) -> None:
+    scenes = list(_at_ten_metres_a_second(time).scenes())
+    assert len(scenes) >= 12
+    for scene in scenes:
+        assert scene.time in time  # where a node that answers has an answer
+        assert scene.tracks.recent is not None
+        for offset, x in (
+            (STEP * np.arange(1 - HISTORY, 1), scene.tracks.xy[0, :, 0]),
+            (STEP * np.arange(1, HORIZON + 1), scene.future[0, :, 0]),
+            (FINE * np.arange(1 - RECENT, 1), scene.tracks.recent[0, :, 0]),
+        ):
+            at = scene.time + offset
+            inside = (at > time[0] - 1e-9) & (at < time[-1] + 1e-9)
+            ahead = x - 10 * scene.time
+            assert ahead[inside] == pytest.approx(10 * offset[inside], abs=10 * SNAP)
+            assert np.isnan(ahead[(at < time[0] - SNAP) | (at > time[-1] + SNAP)]).all()
+
+
+def test_headings_between_frames_turn_the_short_way_round() -> None:
+    scene = list(_at_ten_metres_a_second(RATES["12.5 Hz"]).scenes())[5]
+    yaw = np.unwrap(scene.tracks.yaw[0])
+    assert scene.time - 2 < 4 < scene.time
+    assert yaw - yaw[-1] == pytest.approx(0.1 * STEP * np.arange(1 - HISTORY, 1))
+
+
+def test_jitter_of_a_clock_is_no_reason_to_interpolate() -> None:
+    recording = _at_ten_metres_a_second(_jitter(SNAP / 2))
+    for k, scene in enumerate(recording.scenes()):
+        frame = 5 * (k + HISTORY - 1)
+        assert np.array_equal(scene.tracks.xy[0], recording.xy[frame - 20 : frame + 1 : 5, 0])
+
+
+def test_what_an_agent_did_in_a_long_gap_is_unknown() -> None:
+    time = np.arange(140) * 0.1
+    short, long = time[(time < 4.05) | (time > 4.45)], time[(time < 4.05) | (time > 4.65)]
+    assert np.diff(short).max() <= MAX_GAP < np.diff(long).max()
+    bridged = next(_at_ten_metres_a_second(short).scenes(first=3))
+    open_ = next(_at_ten_metres_a_second(long).scenes(first=3))
+    assert bridged.time == open_.time == pytest.approx(2.3)
+    assert bridged.future[0, :, 0] == pytest.approx(23 + 5.0 * np.arange(1, HORIZON + 1))
+    assert np.flatnonzero(np.isnan(open_.future[0, :, 0])).tolist() == [3]  # 4.3 s
 
 
 def test_a_traffic_file_is_read_with_the_map_beside_it(tmp_path: Path) -> None:
