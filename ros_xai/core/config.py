@@ -22,8 +22,11 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T
     Lists become tuples where the field is one and integers become floats; nothing else is coerced.
 
     Raises:
-        ConfigError: a key is unknown (the closest known one is named) or a value's type is wrong.
+        ConfigError: a key is unknown (the closest known one is named) or a value's type is wrong,
+            which `mapping` itself may be: files hold what they hold.
     """
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{where or cls.__name__}: expected a mapping; got {mapping!r}")
     hints = typing.get_type_hints(cls)
     known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
     values = {}
@@ -39,8 +42,6 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], where: str = "") -> T
 
 def _converted(expected: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(expected) and isinstance(expected, type):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{path}: expected a mapping; got {value!r}")
         return from_mapping(expected, value, path)
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (typing.Union, types.UnionType):

@@ -86,9 +86,11 @@ class SegmentationNode(PerceptionNode[SegmentationConfig, NDArray[np.uint8]]):
             try:
                 candidate = _load(str(change.value), self.config)
                 check_growth(present.segmenter.classes, candidate.segmenter.classes)
-            except (BundleError, OSError, RuntimeError) as error:
-                self.get_logger().error(f"keeping {present.identity['model']}: {error}")
-                return SetParametersResult(successful=False, reason=str(error))
+            except Exception as error:
+                # Let through, it would end the executor, and with it every node of the process.
+                why = f"{type(error).__name__}: {error}"
+                self.get_logger().error(f"keeping {present.identity['model']}: {why}")
+                return SetParametersResult(successful=False, reason=why)
             self._candidate = candidate
         return SetParametersResult(successful=True)
 

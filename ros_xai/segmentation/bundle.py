@@ -79,7 +79,7 @@ def load_bundle(path: Path | str) -> Bundle:
         config = from_mapping(NetworkConfig, card["network"])
         names = tuple(str(entry["name"]) for entry in card["classes"])
         colors = tuple((r, g, b) for r, g, b in (entry["color"] for entry in card["classes"]))
-        expected = card["sha256"]
+        expected = str(card["sha256"])
     except (OSError, KeyError, TypeError, ValueError, ConfigError) as error:
         raise BundleError(
             f"{path}: expected NAME.safetensors with its card NAME.json beside it; "
@@ -92,8 +92,8 @@ def load_bundle(path: Path | str) -> Bundle:
         )
     if len(names) != config.classes or len(set(names)) != len(names):
         raise BundleError(f"{path}: expected {config.classes} different class names; got {names}")
-    network = SegmentationNetwork(config)
     try:
+        network = SegmentationNetwork(config)
         tensors = load_tensors(weights)
         network.load_state_dict(tensors)
     except (RuntimeError, ValueError) as error:

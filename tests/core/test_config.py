@@ -39,6 +39,8 @@ def test_values_nested_and_converted():
         ({"engine": "cuda"}, r"engine: expected one of \['torch', 'openvino'\]; got 'cuda'"),
         ({"loss": 3}, "loss: expected a mapping; got 3"),
         ({"weights": 3}, "weights: expected str; got 3"),
+        (None, "Config: expected a mapping; got None"),
+        ("x", "Config: expected a mapping; got 'x'"),
     ],
 )
 def test_errors_name_the_key_and_what_was_expected(mapping, text):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from builtin_interfaces.msg import Time
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -200,6 +201,40 @@ def test_a_bundle_that_fails_its_checks_is_refused_and_the_old_one_goes_on(camer
     assert after.data == before.data
     assert c.node.config.weights == str(first)
     assert c.class_names() == ["road", "sky"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "says"),
+    [
+        ("network", None, "NetworkConfig: expected a mapping; got None"),
+        ("network", "x", "NetworkConfig: expected a mapping; got 'x'"),
+        ("network", {"classes": 3, "widths": [-1, 8, 8, 8]}, "do not fit the card's network"),
+        ("network", {"classes": 3, "heads": [["a.b", "fused"]]}, "module name"),
+        ("sha256", None, "the card is of other weights"),
+        ("classes", 3, "expected NAME.safetensors with its card"),
+    ],
+)
+def test_a_card_that_holds_what_it_should_not_is_refused_by_the_service(
+    camera, tmp_path, entry, value, says
+):
+    """Through the service, since what a callback raises there would end the executor."""
+    first = bundle(tmp_path, "road", "sky")
+    c = camera(first)
+    before, _ = c.answer(1)
+    bad = bundle(tmp_path, "background", "road", "sky")
+    card = json.loads(bad.with_suffix(".json").read_text())
+    bad.with_suffix(".json").write_text(json.dumps({**card, entry: value}))
+    client = c.peer.create_client(SetParameters, "segmentation/set_parameters")
+    until(client.service_is_ready)
+    change = Parameter("weights", value=str(bad)).to_parameter_msg()
+    asked = client.call_async(SetParameters.Request(parameters=[change]))
+    until(asked.done)
+    (result,) = asked.result().results
+    assert not result.successful
+    assert says in result.reason
+    after, _ = c.answer(1)
+    assert after.data == before.data
+    assert c.node.config.weights == str(first)
 
 
 def test_refused_parameters_do_not_leave_a_bundle_behind(camera, tmp_path):
