@@ -100,8 +100,8 @@ class Recording:
     map: VectorMap
 
     def scenes(self, first: int = 0) -> Iterator[Scene]:
-        """A scene every `STEP` seconds after frame `first`, once there is a whole past: at the frame
-        nearest to that time, none where that is over `FINE` / 2 away."""
+        """A scene every `STEP` seconds after frame `first`, once there is a whole past: at the
+        frame nearest to that time, none where that is over `FINE` / 2 away."""
         start = float(self.time[first]) + (HISTORY - 1) * STEP
         for wanted in np.arange(start, self.time[-1] + FINE / 2, STEP):
             now = int(np.abs(self.time - wanted).argmin())
