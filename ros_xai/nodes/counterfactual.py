@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
+from rclpy.service import Service
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
@@ -42,6 +43,8 @@ class CounterfactualNode(PerceptionNode[CounterfactualConfig, NDArray[np.uint8]]
     `counterfactual/decision`, the last with what changed.
     """
 
+    _service: Service[Any, Any] | None = None  # there is none where `load` failed
+
     def __init__(self, **arguments: Any) -> None:
         super().__init__("counterfactual", "image", CounterfactualConfig, **arguments)
 
@@ -73,7 +76,9 @@ class CounterfactualNode(PerceptionNode[CounterfactualConfig, NDArray[np.uint8]]
     def unload(self) -> None:
         """Frees the networks."""
         self._models = None
-        self.destroy_service(self._service)
+        if self._service is not None:
+            self.destroy_service(self._service)
+            self._service = None
 
     # In the executor's threads
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.service import Service
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
@@ -39,6 +40,8 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, Ask]):
     The trigger is the answer that is explained.
     """
 
+    _service: Service[Any, Any] | None = None  # there is none where `load` failed
+
     def __init__(self, **arguments: Any) -> None:
         super().__init__("explanation", "answer", ExplanationConfig, **arguments)
 
@@ -60,7 +63,9 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, Ask]):
     def unload(self) -> None:
         """Frees the network."""
         self._task = None
-        self.destroy_service(self._service)
+        if self._service is not None:
+            self.destroy_service(self._service)
+            self._service = None
 
     # Inputs, in the executor's threads
 
