@@ -45,4 +45,9 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> dict[str, flo
     half = 0.0
     if len(array) > 1:
         half = t.ppf((1 + confidence) / 2, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5
-    return {"mean": round(float(array.mean()), 4), "half_width_95": round(float(half), 4)}
+    return {"mean": _rounded(array.mean()), "half_width_95": _rounded(half)}
+
+
+def _rounded(value: float, digits: int = 5) -> float:
+    """To significant digits: a penalty of 1e-6 is a figure, too."""
+    return float(f"{value:.{digits}g}")
