@@ -61,9 +61,13 @@ class ForecastingNode(PerceptionNode[ForecastingConfig, Moment]):
             self._traffic.clear()
 
     def findings(self) -> Iterator[Finding]:
-        """A node without a map forecasts by state and neighbours alone."""
-        if self._traffic is not None and self._traffic.map is NO_MAP:
+        """What of the map the forecasts do without."""
+        if self._traffic is None:
+            return
+        if self._traffic.map is NO_MAP:
             yield Finding("warn", "no map yet: forecasts rest on states and neighbours alone")
+        if unlike := self._traffic.left_out():
+            yield Finding("warn", f"left out: {', '.join(unlike)}, not on the grid of map")
 
     def _new_monitor(self) -> None:
         self._stability = StabilityMonitor(RADII)

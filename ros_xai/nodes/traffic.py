@@ -70,6 +70,16 @@ class Traffic:
         with self._lock:
             return self._map
 
+    def left_out(self) -> list[str]:
+        """Topics of layers that are not on the grid of the drivable area."""
+        with self._lock:
+            drivable = self._grids.get(MAP_TOPICS[0])
+            return [
+                topic
+                for topic, grid in self._grids.items()
+                if drivable is not None and not maps.same_grid(grid, drivable)
+            ]
+
     def connect(
         self, node: PerceptionNode[Any, Any], on_moment: Callable[[Arrival, Moment], None]
     ) -> None:
@@ -136,16 +146,14 @@ class Traffic:
         self._began_anew()
 
     def _on_map(self, topic: str, arrival: Arrival) -> None:
-        grid = arrival.message
+        maps.check(arrival.message)
         with self._lock:
-            grids = {**self._grids, topic: grid}
-            if topic == MAP_TOPICS[0]:
-                same = lambda g: g.info.origin == grid.info.origin  # noqa: E731
-                grids = {name: g for name, g in grids.items() if same(g)}
-            if MAP_TOPICS[0] in grids:
-                self._map = maps.to_raster(*(grids.get(name) for name in MAP_TOPICS))
-                self._map_frame = grids[MAP_TOPICS[0]].header.frame_id
-            self._grids = grids
+            # Each is kept, for of a map that changes the layers come in any order, and once only.
+            self._grids[topic] = arrival.message
+            drivable = self._grids.get(MAP_TOPICS[0])
+            if drivable is not None:
+                self._map = maps.to_raster(*(self._grids.get(name) for name in MAP_TOPICS))
+                self._map_frame = drivable.header.frame_id
 
 
 def _map_of(path: Path, origin: tuple[float, ...]) -> VectorMap:

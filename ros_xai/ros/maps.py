@@ -12,29 +12,28 @@ from ros_xai.ros.errors import MessageError
 
 
 def to_raster(drivable: Any, dividers: Any | None, crossings: Any | None) -> MapRaster:
-    """The map of three OccupancyGrids of one geometry: 0 to 100 is the coverage of a cell in
-    percent, -1 counts as 0. Layers that are None are empty.
+    """The map of three OccupancyGrids: 0 to 100 is the coverage of a cell in percent, -1 counts
+    as 0. Layers that are None, or not on the drivable area's grid, are empty.
 
-    Raises MessageError: `bad_map`, a grid that is cut off, rotated, or unlike the drivable one.
+    Raises MessageError: `bad_map`, a grid that is cut off or rotated.
     """
-    layers: list[NDArray[np.uint8]] = []
-    for name, grid in (("drivable", drivable), ("dividers", dividers), ("crossings", crossings)):
-        if grid is None:
-            layers.append(np.zeros_like(layers[0]))
-            continue
-        if grid.info.origin != drivable.info.origin or _size(grid) != _size(drivable):
-            raise MessageError("bad_map", f"expected {name} on the grid of the drivable area")
-        layers.append(_coverage(grid))
+    first = _coverage(drivable)
+    others = [
+        np.zeros_like(first) if grid is None or not same_grid(grid, drivable) else _coverage(grid)
+        for grid in (dividers, crossings)
+    ]
     info = drivable.info
     origin = np.array([info.origin.position.x, info.origin.position.y])
-    return MapRaster(np.stack(layers, axis=-1), origin, float(info.resolution))
+    return MapRaster(np.stack([first, *others], axis=-1), origin, float(info.resolution))
 
 
-def _size(grid: Any) -> tuple[int, int, float]:
-    return grid.info.height, grid.info.width, grid.info.resolution
+def same_grid(grid: Any, other: Any) -> bool:
+    """Whether two OccupancyGrids have the same cells: origin, size and resolution."""
+    return bool(grid.info.origin == other.info.origin) and _size(grid) == _size(other)
 
 
-def _coverage(grid: Any) -> NDArray[np.uint8]:
+def check(grid: Any) -> None:
+    """Raises MessageError: `bad_map`, a grid that is cut off or rotated."""
     height, width, resolution = _size(grid)
     origin = grid.info.origin
     place = [origin.position.x, origin.position.y, resolution]
@@ -49,5 +48,13 @@ def _coverage(grid: Any) -> NDArray[np.uint8]:
         )
     if abs(origin.orientation.z) > 1e-6 or max(map(abs, place[:2])) > 1e8:
         raise MessageError("bad_map", "expected a grid along the axes of its frame; got one turned")
-    percent = np.asarray(grid.data, dtype=np.int8).reshape(height, width)
+
+
+def _size(grid: Any) -> tuple[int, int, float]:
+    return grid.info.height, grid.info.width, grid.info.resolution
+
+
+def _coverage(grid: Any) -> NDArray[np.uint8]:
+    check(grid)
+    percent = np.asarray(grid.data, dtype=np.int8).reshape(_size(grid)[:2])
     return np.rint(percent.clip(0, 100) * 2.55).astype(np.uint8)

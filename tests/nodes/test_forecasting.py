@@ -26,6 +26,7 @@ from ros_xai.data.forecasting import HISTORY, RECENT, Tracks
 from ros_xai.forecasting.forecaster import Forecaster
 from ros_xai.nodes.forecasting import ForecastingNode
 from ros_xai.nodes.forecasting_config import ForecastingConfig
+from ros_xai.nodes.traffic import MAP_TOPICS
 from ros_xai.ros import maps, pointclouds, qos
 from ros_xai.ros.parameters import markdown_table
 from tests.waiting import until
@@ -42,6 +43,15 @@ def marker(
     made.pose.position.x, made.pose.position.y = x, y
     made.pose.orientation.w = 1.0
     return made
+
+
+def tile(side: int, x: float, percent: int) -> OccupancyGrid:
+    """A square map of `side` cells, all alike."""
+    grid = OccupancyGrid(header=Header(frame_id="map"))
+    grid.info.resolution, grid.info.width, grid.info.height = 0.5, side, side
+    grid.info.origin.position.x, grid.info.origin.orientation.w = x, 1.0
+    grid.data = [percent] * side**2
+    return grid
 
 
 def road() -> OccupancyGrid:
@@ -65,7 +75,10 @@ class Street:
         self.node = ForecastingNode(context=context, parameter_overrides=overrides)
         self.peer = Node("peer", context=context)
         self.tracks = self.peer.create_publisher(MarkerArray, "tracks", 10)
-        self.map = self.peer.create_publisher(OccupancyGrid, "map", qos.latched())
+        self.maps = {
+            topic: self.peer.create_publisher(OccupancyGrid, topic, qos.latched())
+            for topic in MAP_TOPICS
+        }
         self.heard: dict[str, list[Any]] = {name: [] for name in (*OUTPUTS, "markers")}
         for name, kept in self.heard.items():
             kind = MarkerArray if name == "markers" else PointCloud2
@@ -76,7 +89,7 @@ class Street:
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
         until(lambda: self.tracks.get_subscription_count() == 1)
-        until(lambda: self.map.get_subscription_count() == 1)
+        until(lambda: all(p.get_subscription_count() == 1 for p in self.maps.values()))
         outputs = [p for p in self.node.publishers if p.topic_name.startswith("/forecast/")]
         until(lambda: all(p.get_subscription_count() for p in outputs))
 
@@ -85,10 +98,10 @@ class Street:
         self.tracks.publish(MarkerArray(markers=list(boxes)))
         until(lambda: self.node.received["/tracks"] > before and self.node.idle())
 
-    def give_map(self, grid: OccupancyGrid) -> None:
-        before = self.node.received["/map"]
-        self.map.publish(grid)
-        until(lambda: self.node.received["/map"] > before)
+    def give_map(self, grid: OccupancyGrid, topic: str = "map") -> None:
+        before = self.node.received[f"/{topic}"]
+        self.maps[topic].publish(grid)
+        until(lambda: self.node.received[f"/{topic}"] > before)
 
     def answers(self, count: int) -> dict[str, np.ndarray]:
         """The newest clouds, once `count` of each have come."""
@@ -220,6 +233,25 @@ def test_bad_input_is_counted_and_the_node_goes_on(street: Callable[..., Street]
         "map.bad_map": 1,
     }
     assert scene.balanced() and scene.node.answered == 4
+
+
+@pytest.mark.parametrize("order", [("map", "map/lane_dividers"), ("map/lane_dividers", "map")])
+@pytest.mark.parametrize(("side", "x"), [(20, 0.0), (10, 50.0), (10, 0.0)])
+def test_a_map_that_changes_keeps_its_layers(
+    street: Callable[..., Street], order: tuple[str, str], side: int, x: float
+) -> None:
+    """It grows, moves on, or stays where it is; its layers in either order, each sent once."""
+    scene = street()
+    for topic in ("map", "map/lane_dividers"):
+        scene.give_map(tile(10, 0.0, 100), topic)
+    scene.give_map(tile(side, x, 40), order[0])
+    changed = (side, x) != (10, 0.0)
+    assert changed == any("map/lane_dividers" in f.text for f in scene.node.findings())
+    scene.give_map(tile(side, x, 40), order[1])
+    found = scene.node._traffic.map
+    assert found.layers.shape == (side, side, 3) and found.origin.tolist() == [x, 0]
+    assert found.layers.reshape(-1, 3).max(0).tolist() == [102, 102, 0]  # 40 % of 255
+    assert not scene.node.drops and not list(scene.node.findings())
 
 
 def test_a_bag_that_begins_anew_is_a_new_beginning(street: Callable[..., Street]) -> None:
