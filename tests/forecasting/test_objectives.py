@@ -160,6 +160,14 @@ def test_reweight_counts_what_the_blind_branch_knows_for_less() -> None:
     assert ratio.tolist() == pytest.approx([1 + sigmoid, 1.5, 2 - sigmoid, 1.5, 1.5])
 
 
+def test_reweight_leaves_the_blind_branch_to_its_own_loss() -> None:
+    branches, weights = TwoBranches(), Weights(kl=2.0, free_bits=0.0)
+    loss, own = objectives.reweight(branches, weights), objectives.cvae(branches.blind, weights)
+    gradients = torch.autograd.grad(loss, branches.blind)
+    for found, expected in zip(gradients, torch.autograd.grad(own, branches.blind)):
+        assert expected.any() and torch.allclose(found, expected)
+
+
 def test_rubiz_fuses_products_of_sigmoids_and_leaves_the_blind_prior_to_its_own_loss() -> None:
     branches, weights = TwoBranches(), Weights(kl=2.0, free_bits=0.0, unfused=0.0)
     fused = Branch(
