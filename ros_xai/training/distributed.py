@@ -46,7 +46,10 @@ def process_group() -> Iterator[Process]:
         yield Process(device="cuda" if torch.cuda.is_available() else "cpu")
         return
     local, size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
-    gpu = torch.cuda.device_count() > local
+    # Of all processes of this machine, or some would wait in nccl and the others in gloo.
+    gpu = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    if gpu:
+        torch.cuda.set_device(local)
     dist.init_process_group("nccl" if gpu else "gloo")
     try:
         yield Process(dist.get_rank(), size, f"cuda:{local}" if gpu else "cpu")
