@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 STATE = "state.json"
+
+
+class AnotherRun(ValueError):
+    """The folder holds the checkpoint of a run that would not have become the one asked for."""
+
+    def __init__(self, folder: Path, difference: str) -> None:
+        super().__init__(
+            f"{folder} holds another run: {difference}; choose another --out or remove it"
+        )
+
+
+def digest(*arrays: ArrayLike) -> str:
+    """Tells arrays apart by their values, types and shapes."""
+    found = hashlib.sha256()
+    for array in map(np.ascontiguousarray, arrays):
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(array)
+    return found.hexdigest()[:12]
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -50,11 +72,27 @@ def save_checkpoint(
             old.unlink()
 
 
-def load_checkpoint(folder: Path, module: nn.Module, optimizer: Optimizer) -> dict[str, Any] | None:
-    """Restores module and optimizer in place and returns the state; None when there is none."""
+def load_checkpoint(
+    folder: Path, module: nn.Module, optimizer: Optimizer, run: Mapping[str, object] | None = None
+) -> dict[str, Any] | None:
+    """Restores module and optimizer in place and returns the state; None when there is none.
+
+    ``run``: what the state must have as its "run". Raises AnotherRun when it has not.
+    """
     if not (folder / STATE).is_file():
         return None
     state: dict[str, Any] = json.loads((folder / STATE).read_text())
+    there = state.get("run", {})
+    asked = json.loads(json.dumps(run or {}))  # tuples are lists there
+    if there != asked:
+        raise AnotherRun(
+            folder,
+            ", ".join(
+                f"{name} {there.get(name)} there, {asked.get(name)} asked"
+                for name in {**asked, **there}
+                if there.get(name) != asked.get(name)
+            ),
+        )
     tensors = load_file(folder / state["tensors"])
     prefix = "module."
     module.load_state_dict(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ros_xai.data.depth import Drive
 from ros_xai.depth.pose import MotionConfig, MotionStatus, estimate_motion
 from ros_xai.depth.static import static_mask
+from ros_xai.training.checkpoint import digest
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ def estimate_motions(
 
 
 def cached_motions(drive: Drive, gap: int, rings: Sequence[int] | None, folder: Path) -> Motions:
-    """``estimate_motions``, read from ``folder`` when it was done before."""
+    """``estimate_motions``, read from ``folder`` when it was done before for the same frames."""
     beams = "all" if rings is None else "-".join(map(str, rings))
-    path = folder / f"{drive.name}_gap{gap}_rings{beams}.npz"
+    path = folder / f"{drive.name}_{_frames(drive, rings)}_gap{gap}_rings{beams}.npz"
     if path.is_file():
         with np.load(path) as kept:
             shape = tuple(kept["shape"])
@@ -97,6 +98,13 @@ def cached_motions(drive: Drive, gap: int, rings: Sequence[int] | None, folder: 
     )
     part.replace(path)
     return motions
+
+
+def _frames(drive: Drive, rings: Sequence[int] | None) -> str:
+    """Tells drives apart by the number of frames and what the first and the last show."""
+    ends = [drive[i].beams(rings) for i in (0, len(drive) - 1)]
+    seen = (column for end in ends for column in (end.image, end.intrinsics, end.points))
+    return digest(len(drive), *seen)
 
 
 def parallax_gap(
