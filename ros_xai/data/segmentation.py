@@ -64,22 +64,39 @@ class Classes:
 
         `values` defaults to the entry's position, `ignore` to 255.
         """
-        document = yaml.safe_load(path.read_text())
+        try:
+            document = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is not YAML: {error}") from error
         try:
             entries = document["classes"]
             names = tuple(str(entry["name"]) for entry in entries)
             colors = tuple(_color(entry["color"]) for entry in entries)
+            if not names:
+                raise ValueError("an empty one")
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}: expected `classes:` as a list of {{name, color: [r, g, b]}}; got {error}"
             ) from error
-        values = tuple(tuple(entry.get("values", [i])) for i, entry in enumerate(entries))
-        return cls(names, colors, values, tuple(document.get("ignore", [IGNORE])))
+        values = tuple(
+            _values(entry.get("values", [i]), f"{path}: `values:` of {entry['name']}")
+            for i, entry in enumerate(entries)
+        )
+        ignored = _values(document.get("ignore", [IGNORE]), f"{path}: `ignore:`")
+        return cls(names, colors, values, ignored)
 
 
 def _color(value: Any) -> tuple[int, int, int]:
     red, green, blue = (int(v) for v in value)
     return red, green, blue
+
+
+def _values(found: Any, where: str) -> tuple[int, ...]:
+    if not isinstance(found, list) or not all(
+        isinstance(v, int) and v in range(256) for v in found
+    ):
+        raise DataError(f"{where}: expected a list of label values from 0 to 255; got {found}")
+    return tuple(found)
 
 
 _CAMVID_COLORS = {
@@ -110,13 +127,15 @@ class LabelledFolder(Sequence[Sample]):
     `prefixes` keeps the files whose names begin with one of them (CamVid: its sequences).
 
     Raises:
-        DataError: no image, an image without label, or no description of the classes.
+        DataError: no folder, no image, an image without label, no description of the classes.
     """
 
     def __init__(
         self, folder: Path | str, classes: Classes | None = None, prefixes: tuple[str, ...] = ("",)
     ) -> None:
         self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise DataError(f"there is no folder {folder}; expected one with image/ and label/")
         self.classes = classes or _classes_of(self.folder)
         self.images = [p for p in image_files(self.folder / "image") if p.name.startswith(prefixes)]
         if not self.images:

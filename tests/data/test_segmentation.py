@@ -70,10 +70,30 @@ def test_errors_of_folders_say_what_was_expected(tmp_path):
     (tmp_path / "classes.yaml").write_text("classes: [{name: road}]")
     with pytest.raises(data.DataError, match=r"expected `classes:` as a list .* got 'color'"):
         data.LabelledFolder(tmp_path)
+    with pytest.raises(data.DataError, match=f"there is no folder {tmp_path / 'nowhere'}"):
+        data.LabelledFolder(tmp_path / "nowhere")
     with pytest.raises(data.DataError, match="no image"):
         data.ImageFolder(tmp_path)
     with pytest.raises(data.DataError, match="ros_xai world dataset"):
         data.WorldSequences(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("ignore: 255", "`ignore:`: expected a list of label values from 0 to 255; got 255"),
+        ("ignore: [256]", r"`ignore:`: .* got \[256\]"),
+        ("ignore: [1.0]", r"`ignore:`: .* got \[1.0\]"),
+        ("classes: [{name: road, color: [1, 2, 3], values: 7}]", "`values:` of road: .* got 7"),
+        ("classes: []", "expected `classes:` as a list .* got an empty one"),
+        ("ignore: [0", "is not YAML"),
+    ],
+)
+def test_classes_that_cannot_be_read_are_named_with_their_file(tmp_path, line, message):
+    path = tmp_path / "classes.yaml"
+    path.write_text(f"classes: [{{name: road, color: [1, 2, 3]}}]\n{line}\n")
+    with pytest.raises(data.DataError, match=rf"{path}.*{message}"):
+        data.Classes.from_yaml(path)
 
 
 def test_unlabelled_data_are_images_only(folder):
