@@ -27,11 +27,13 @@ def mib_cross_entropy(logits: Tensor, labels: Tensor, old_classes: int) -> Tenso
     """Cross-entropy in which a background pixel may be any old class (MiB, eq. 3 and 4).
 
     logits: [B, C, H, W]; labels: [B, H, W] with new classes >= old_classes, background or IGNORE.
+    0 with a gradient path when every pixel is IGNORE.
     """
     log_p = logits.log_softmax(1)
     background = log_p[:, :old_classes].logsumexp(1, keepdim=True)
     log_p = torch.cat([background, log_p[:, 1:]], 1)
-    return F.nll_loss(log_p, labels, ignore_index=IGNORE)
+    total = F.nll_loss(log_p, labels, ignore_index=IGNORE, reduction="sum")
+    return total / (labels != IGNORE).sum().clamp(min=1)
 
 
 def mib_distillation(old_logits: Tensor, new_logits: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from ros_xai.training.loop import ALONE, Batch, LoopConfig, Metrics, fit
 from ros_xai.training.segmentation import Augmentation, Labelled, cross_entropy, draw
 
 STRIDE = 4  # of the map that the segmentation network classifies
+DRAWS = 100  # of a domain's images before it is said to have no labels
 
 
 class DomainSamples(NamedTuple):
@@ -102,15 +103,40 @@ def domain_batch(
     rng: np.random.Generator,
     augmentation: Augmentation,
 ) -> Batch:
-    """Equally many images of each domain, in their order, and labelled pixels [E, P] of each."""
-    parts = [draw(data, per_domain, rng, augmentation) for data in domains]
+    """Equally many images of each domain, in their order, and labelled pixels [E, P] of each.
+
+    Raises:
+        ValueError: a domain has next to no labelled pixels.
+    """
+    parts = [
+        _with_labels(f"domain {number} of {len(domains)}", data, per_domain, rng, augmentation)
+        for number, data in enumerate(domains, start=1)
+    ]
     chosen = []
     for part in parts:
-        small = part["label"][:, ::STRIDE, ::STRIDE].reshape(-1)
-        labelled = torch.nonzero(small != IGNORE).squeeze(1)
+        labelled = torch.nonzero(_judged(part) != IGNORE).squeeze(1)
         chosen.append(labelled[torch.from_numpy(rng.integers(len(labelled), size=pixels))])
     batch = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return {**batch, "pixels": torch.stack(chosen)}
+
+
+def _judged(part: Batch) -> Tensor:
+    """Labels of the pixels that a penalty may look at."""
+    return part["label"][:, ::STRIDE, ::STRIDE].reshape(-1)
+
+
+def _with_labels(
+    name: str, data: Labelled, count: int, rng: np.random.Generator, augmentation: Augmentation
+) -> Batch:
+    """The first draw that has a labelled pixel."""
+    for _ in range(DRAWS):
+        part = draw(data, count, rng, augmentation)
+        if (_judged(part) != IGNORE).any():
+            return part
+    raise ValueError(
+        f"{name}: {DRAWS} draws of {count} images without a labelled pixel; "
+        "expected labels in every domain, leave it out or label more of it"
+    )
 
 
 def fit_annealed(

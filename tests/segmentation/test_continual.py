@@ -22,6 +22,13 @@ def test_mib_cross_entropy_ignores_unlabelled_pixels():
     torch.testing.assert_close(continual.mib_cross_entropy(logits, labels, 3), kept)
 
 
+def test_mib_cross_entropy_is_zero_without_a_labelled_pixel():
+    logits = torch.randn(1, 4, 2, 2).requires_grad_()
+    loss = continual.mib_cross_entropy(logits, torch.full((1, 2, 2), 255), 3)
+    loss.backward()
+    assert loss.item() == 0 and not logits.grad.any()
+
+
 def test_mib_distillation_gives_the_new_classes_to_the_old_background():
     old = torch.tensor([0.7, 0.3]).log().reshape(1, 2, 1, 1)
     new = torch.tensor([0.1, 0.5, 0.4]).log().reshape(1, 3, 1, 1)

@@ -33,6 +33,19 @@ def test_a_batch_holds_the_domains_in_order_and_labelled_pixels_only():
     assert (small.gather(1, batch["pixels"]) != 255).all()
 
 
+def test_a_domain_with_few_labels_is_drawn_again_and_one_with_none_is_named():
+    sparse = domains()
+    sparse[1].labels[1:] = 255
+    plain = Augmentation(1.0, 0.0)
+    for seed in range(8):
+        batch = fishr.domain_batch(sparse, 1, 16, np.random.default_rng(seed), plain)
+        small = batch["label"][:, ::4, ::4].reshape(3, -1)
+        assert (small.gather(1, batch["pixels"]) != 255).all()
+    sparse[1].labels[:] = 255
+    with pytest.raises(ValueError, match=r"domain 2 of 3: .* without a labelled pixel"):
+        fishr.domain_batch(sparse, 1, 16, np.random.default_rng(0), plain)
+
+
 def test_sampled_pixels_belong_together():
     network = SegmentationNetwork(SMALL).eval()
     batch = fishr.domain_batch(domains(), 2, 16, np.random.default_rng(0), Augmentation(1.0, 0.0))
