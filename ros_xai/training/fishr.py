@@ -17,7 +17,7 @@ from ros_xai.generalization import penalties
 from ros_xai.generalization.fishr import VarianceAverage, fishr_penalty, gradient_variance
 from ros_xai.segmentation.network import SegmentationNetwork
 from ros_xai.training.distributed import Process
-from ros_xai.training.loop import ALONE, Batch, LoopConfig, Metrics, fit
+from ros_xai.training.loop import ALONE, NOTHING, About, Batch, LoopConfig, Metrics, fit
 from ros_xai.training.segmentation import Augmentation, Labelled, cross_entropy, draw
 
 STRIDE = 4  # of the map that the segmentation network classifies
@@ -147,19 +147,23 @@ def fit_annealed(
     folder: Path,
     process: Process = ALONE,
     show: bool = False,
+    about: About = NOTHING,
 ) -> Metrics:
     """`fit` with `module.weight` 0 for `anneal_steps`, then as it is and with a new optimiser.
 
     Both phases are resumed from their own checkpoints under `folder`.
     """
     weight = module.weight
+    about = {**about, "anneal_steps": anneal_steps}
     if anneal_steps:
         module.weight = 0.0
         first = replace(config, steps=min(anneal_steps, config.steps))
-        metrics = fit(module, make_batch, first, folder / "annealing", process, show=show)
+        where = folder / "annealing"
+        metrics = fit(module, make_batch, first, where, process, show=show, about=about)
         module.weight = weight
         if first.steps == config.steps:
             return metrics
     # Another seed, or the second phase would see the batches of the first again.
     second = replace(config, steps=config.steps - anneal_steps, seed=config.seed + 2**20)
-    return fit(module, make_batch, second, folder / "penalised", process, show=show)
+    where = folder / "penalised"
+    return fit(module, make_batch, second, where, process, show=show, about=about)

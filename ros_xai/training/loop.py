@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,17 @@ from rich.progress import (
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ros_xai.training.checkpoint import load_checkpoint, save_checkpoint
+from ros_xai.training.checkpoint import AnotherRun, digest, load_checkpoint, save_checkpoint
 from ros_xai.training.distributed import Process
 from ros_xai.training.sharing import average_gradients, shared
 
 ALONE = Process()
 Batch = dict[str, Tensor]
 Metrics = dict[str, float]
+About = Mapping[str, object]
+NOTHING: About = MappingProxyType({})
+# What may change between the parts of a run: it does not matter, or lengthens the run.
+APART = ("steps", "log_every", "checkpoint_every")
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ def fit(
     process: Process = ALONE,
     after_step: Callable[[int], bool] = lambda step: False,
     show: bool = True,
+    about: About = NOTHING,
 ) -> Metrics:
     """Trains ``module``, whose forward maps a batch to named scalar losses with their sum "loss".
 
@@ -86,8 +92,14 @@ def fit(
     ``checkpoint_every`` steps and at the end, and a line to log.jsonl every ``log_every``.
     ``after_step`` is told the steps done and stops the run by returning True (in all processes
     alike). Several processes take the same steps as one, from the same checkpoint, so all must see
-    ``folder``. Returns the losses of the last step. Raises FloatingPointError at a loss that is not
-    finite.
+    ``folder``. Returns the losses of the last step.
+
+    ``about``: what the result depends on beside ``config`` and the weights at the start, such as
+    the method and a `digest` of the data; an entry "steps" is passed over.
+
+    Raises:
+        AnotherRun: the checkpoint differs in what the result depends on, or has more steps.
+        FloatingPointError: a loss is not finite.
     """
     module.to(process.device).train()
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -105,7 +117,7 @@ def fit(
         batch = {name: value.to(process.device) for name, value in next(batches).items()}
         return _step(module, optimizer, batch, config.clip_norm, process)
 
-    return turns(step, module, optimizer, config, folder, process, after_step, show)
+    return turns(step, module, optimizer, config, folder, process, after_step, show, about)
 
 
 def turns(
@@ -117,30 +129,28 @@ def turns(
     process: Process = ALONE,
     after_step: Callable[[int], bool] = lambda step: False,
     show: bool = True,
+    about: About = NOTHING,
 ) -> Metrics:
     """`fit` for trainings whose step is more than one descent: calls ``step(number)``, which
     changes ``module`` by ``optimizer`` and depends on its number and on nothing random else, with
     ``fit``'s rates, checkpoints, log and progress."""
-    state = load_checkpoint(folder, module, optimizer) or {"step": 0, "metrics": {}}
-    metrics: Metrics = state["metrics"]
-    first = state["step"]
-    with (
-        shared(module, process),
-        _progress(config.steps, first, show and process.is_first) as advance,
-    ):
-        for number in range(first, config.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, number)
-            metrics = step(number)
-            advance(metrics["loss"])
-            done = number + 1
-            stop = after_step(done) or done == config.steps
-            if process.is_first and (stop or done % config.log_every == 0):
-                _log(folder, {"step": done, **metrics})
-            if process.is_first and (stop or done % config.checkpoint_every == 0):
-                save_checkpoint(folder, done, module, optimizer, metrics=metrics)
-            if stop:
-                break
+    with shared(module, process):
+        run = _run(module, config, about)
+        first, metrics = _resumed(module, optimizer, config.steps, folder, run)
+        with _progress(config.steps, first, show and process.is_first) as advance:
+            for number in range(first, config.steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(config, number)
+                metrics = step(number)
+                advance(metrics["loss"])
+                done = number + 1
+                stop = after_step(done) or done == config.steps
+                if process.is_first and (stop or done % config.log_every == 0):
+                    _log(folder, {"step": done, **metrics})
+                if process.is_first and (stop or done % config.checkpoint_every == 0):
+                    save_checkpoint(folder, done, module, optimizer, metrics=metrics, run=run)
+                if stop:
+                    break
     return metrics
 
 
@@ -167,6 +177,27 @@ def descend(
     average_gradients(parameters, process)
     nn.utils.clip_grad_norm_(parameters, clip_norm)
     optimizer.step()
+
+
+def _run(module: nn.Module, config: LoopConfig, about: About) -> dict[str, object]:
+    """What makes the run this one: with anything else in it, other weights would come of it."""
+    start = digest(*(p.detach().cpu().numpy() for p in module.parameters()))
+    run = {**about, **asdict(config), "start weights": start}
+    return {name: value for name, value in run.items() if name not in APART}
+
+
+def _resumed(
+    module: nn.Module,
+    optimizer: Optimizer,
+    steps: int,
+    folder: Path,
+    run: dict[str, object],
+) -> tuple[int, Metrics]:
+    """Steps done of the run and the losses of the last; the module and optimizer are as then."""
+    state = load_checkpoint(folder, module, optimizer, run) or {"step": 0, "metrics": {}}
+    if state["step"] > steps:
+        raise AnotherRun(folder, f"{state['step']} steps there, {steps} asked")
+    return state["step"], state["metrics"]
 
 
 def _ahead(

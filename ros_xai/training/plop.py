@@ -20,6 +20,7 @@ from ros_xai.data.segmentation import IGNORE
 from ros_xai.segmentation import continual, plop
 from ros_xai.segmentation.network import SegmentationNetwork, resize
 from ros_xai.segmentation.rehearsal import ObjectMemory
+from ros_xai.training.checkpoint import digest
 from ros_xai.training.distributed import Process
 from ros_xai.training.loop import ALONE, Batch, LoopConfig, fit, generator
 from ros_xai.training.rehearsal import RehearsalConfig, rehearse
@@ -263,5 +264,6 @@ def learn_step(
             chosen = rehearse(chosen, memory, rng, method.rehearsal)
         return to_batch(augment(chosen, rng, method.augmentation))
 
-    fit(step, make_batch, loop, folder, process, show=show)
+    about = {"method": method.objective, "data": digest(*data), **dataclasses.asdict(method)}
+    fit(step, make_batch, loop, folder, process, show=show, about=about)
     return network.eval()

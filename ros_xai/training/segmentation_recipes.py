@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -19,8 +19,9 @@ from ros_xai.segmentation import plop as growth
 from ros_xai.segmentation.bundle import Bundle, BundleError
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.training import fishr, mtuda, plop
+from ros_xai.training.checkpoint import digest
 from ros_xai.training.distributed import Process
-from ros_xai.training.loop import ALONE, Batch, LoopConfig, fit
+from ros_xai.training.loop import ALONE, About, Batch, LoopConfig, fit
 from ros_xai.training.segmentation import Augmentation, Images, Labelled, Supervised, draw
 
 ADAPTING = get_args(mtuda.Method)
@@ -72,7 +73,8 @@ def supervised(
     def make_batch(rng: np.random.Generator) -> Batch:
         return draw(data, recipe.batch, rng, recipe.augmentation)
 
-    fit(Supervised(network), make_batch, recipe.loop, folder, process)
+    about = _about("supervised", recipe, data)
+    fit(Supervised(network), make_batch, recipe.loop, folder, process, about=about)
     return network.cpu().eval()
 
 
@@ -100,7 +102,10 @@ def generalise(
         return fishr.domain_batch(domains, per_domain, recipe.pixels, rng, recipe.augmentation)
 
     anneal = recipe.loop.steps // 3
-    fishr.fit_annealed(module, make_batch, recipe.loop, anneal, folder, process, show=True)
+    about = {**_about(method, recipe, *domains), "pixels": recipe.pixels, "weight": module.weight}
+    fishr.fit_annealed(
+        module, make_batch, recipe.loop, anneal, folder, process, show=True, about=about
+    )
     return network.cpu().eval()
 
 
@@ -122,7 +127,9 @@ def adapt(
     def make_batch(rng: np.random.Generator) -> Batch:
         return mtuda.adaptation_batch(source, targets, count, rng, recipe.augmentation)
 
-    fit(module, make_batch, recipe.loop, folder, process)
+    about = _about(config.method, recipe, source)
+    about = {**about, "targets": digest(*targets), **asdict(config)}
+    fit(module, make_batch, recipe.loop, folder, process, about=about)
     return module.cpu().deployed()
 
 
@@ -165,6 +172,15 @@ def grow(
     loop = replace(recipe.loop, learning_rate=recipe.loop.learning_rate / 10)
     network = plop.learn_step(old, data, len(new), step, loop, folder, process=process, show=True)
     return network.cpu(), grown
+
+
+def _about(method: str, recipe: Recipe, *data: Labelled) -> About:
+    return {
+        "method": method,
+        "data": digest(*(column for part in data for column in part)),
+        "batch": recipe.batch,
+        "augmentation": asdict(recipe.augmentation),
+    }
 
 
 def _with_background(bundle: Bundle) -> tuple[SegmentationNetwork, Classes]:

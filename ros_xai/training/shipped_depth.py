@@ -20,11 +20,11 @@ import torch
 from ros_xai.data.depth import Drive
 from ros_xai.data.kitti import RINGS
 from ros_xai.depth.network import SMALL
-from ros_xai.training.checkpoint import save_weights, write_atomic
+from ros_xai.training.checkpoint import digest, save_weights, write_atomic
 from ros_xai.training.depth import DepthLearner, DepthRecipe, Objective
 from ros_xai.training.depth_batches import Augmentation, Beams, TripletBatches
 from ros_xai.training.distributed import Process
-from ros_xai.training.loop import LoopConfig, Metrics, fit
+from ros_xai.training.loop import About, LoopConfig, Metrics, fit
 from ros_xai.training.motions import Motions, cached_motions, no_motions
 
 
@@ -66,7 +66,14 @@ def train(
     learner = DepthLearner(config.recipe)
     motions = [_motions(drive, config, folder) for drive in drives]
     batches = TripletBatches(drives, motions, config.batch, config.augmentation, config.beams)
-    return learner, fit(learner, batches, config.loop, folder, process, show=show)
+    about = _about(drives, config)
+    return learner, fit(learner, batches, config.loop, folder, process, show=show, about=about)
+
+
+def _about(drives: Sequence[Drive], config: ShippedConfig) -> About:
+    ends = [drive[i].image for drive in drives for i in (0, len(drive) - 1)]
+    recipe = {name: value for name, value in asdict(config).items() if name != "loop"}
+    return {"drives": digest([len(drive) for drive in drives], *ends), **recipe}
 
 
 def _motions(drive: Drive, config: ShippedConfig, folder: Path) -> Motions:

@@ -8,6 +8,7 @@ import torch
 
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.training import fishr
+from ros_xai.training.checkpoint import AnotherRun
 from ros_xai.training.loop import LoopConfig
 from ros_xai.training.segmentation import Augmentation, Labelled
 
@@ -72,10 +73,14 @@ def test_every_penalty_is_zero_between_identical_domains_but_irm(name):
     assert penalty([same, other]).item() > 0
 
 
-def test_the_penalty_is_off_while_annealing_then_on_with_fresh_batches(tmp_path):
+def untrained() -> fishr.GeneralizedSegmentation:
     torch.manual_seed(0)
     network = SegmentationNetwork(SMALL)
-    module = fishr.GeneralizedSegmentation(network, fishr.Fishr(3, 3, 8), weight=0.5)
+    return fishr.GeneralizedSegmentation(network, fishr.Fishr(3, 3, 8), weight=0.5)
+
+
+def test_the_penalty_is_off_while_annealing_then_on_with_fresh_batches(tmp_path):
+    module = untrained()
     weights, seen, data = [], [], domains()
 
     def make_batch(rng: np.random.Generator) -> dict[str, torch.Tensor]:
@@ -90,6 +95,8 @@ def test_the_penalty_is_off_while_annealing_then_on_with_fresh_batches(tmp_path)
     assert len(set(seen)) == 5
     assert metrics["loss"] == pytest.approx(metrics["risk"] + 0.5 * metrics["penalty"])
     assert bool(module.penalty.average.started)
-    # A finished run is not run again.
-    assert fishr.fit_annealed(module, make_batch, loop, 2, tmp_path) == metrics
+    # A finished run is not run again, nor can it be annealed longer afterwards.
+    assert fishr.fit_annealed(untrained(), make_batch, loop, 2, tmp_path) == metrics
     assert len(weights) == 5
+    with pytest.raises(AnotherRun, match="anneal_steps 2 there, 3 asked"):
+        fishr.fit_annealed(untrained(), make_batch, loop, 3, tmp_path)
