@@ -20,11 +20,12 @@ def forecasting(
     recordings: Annotated[
         int | None, typer.Option(min=1, help="Simulated recordings of 40 s.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
 ) -> None:
-    """Simulate traffic and train the forecasting network on it; goes on where it was stopped.
+    """Simulate traffic and train the forecasting network on it.
 
-    The defaults are what made the shipped weights. Several processes:
+    An interrupted run goes on where it was; another one needs another --out. The defaults are what
+    made the shipped weights. Several processes:
     `torchrun --nproc-per-node 2 --no-python ros_xai train forecasting`
 
     \b
@@ -56,7 +57,7 @@ def forecasting(
         options = [f"--{name} {value}" for name, value in given.items() if value is not None]
         command = " ".join(["ros_xai train forecasting", *options])
         shipped.save(network, path, config, command=command, losses=shipped.last_losses(out))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, FloatingPointError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{path}: use it by `weights: {path}` in the forecasting node's parameters")

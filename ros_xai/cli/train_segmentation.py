@@ -50,22 +50,22 @@ def segmentation(
         list[Path] | None, typer.Option(help="Bag whose images are a target domain, unlabelled.")
     ] = None,
     topic: Annotated[str, typer.Option(help="Images of the bags.")] = "/camera/image",
-    every: Annotated[int, typer.Option(help="Use every n-th image of a bag.")] = 5,
+    every: Annotated[int, typer.Option(min=1, help="Use every n-th image of a bag.")] = 5,
     weights: Annotated[
         Path | None, typer.Option(help="Start from these weights; growing needs them.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Weights, log, checkpoints.")] = Path(
         "out/train-segmentation"
     ),
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 4000,
-    batch: Annotated[int, typer.Option(help="Images per step.")] = 8,
-    height: Annotated[int, typer.Option(help="Rows of the training images.")] = 240,
-    width: Annotated[int, typer.Option(help="Columns of the training images.")] = 320,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 4000,
+    batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 8,
+    height: Annotated[int, typer.Option(min=32, help="Rows of the training images.")] = 240,
+    width: Annotated[int, typer.Option(min=32, help="Columns of the training images.")] = 320,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
 ) -> None:
     """Train a segmenter; adapt it to drives without labels; or teach it new classes.
 
-    An interrupted run goes on where it was. Several processes:
+    An interrupted run goes on where it was; another one needs another --out. Several processes:
     `torchrun --nproc-per-node 2 --no-python ros_xai train segmentation ...`
 
     \b
@@ -78,6 +78,11 @@ def segmentation(
     """
     if method not in recipes.METHODS:
         raise typer.BadParameter(f"expected one of {', '.join(recipes.METHODS)}; got {method}")
+    if (target or target_bag) and method not in recipes.ADAPTING:
+        raise typer.BadParameter(
+            f"--method {method} learns nothing from --target and --target-bag; "
+            f"expected one of {', '.join(recipes.ADAPTING)} with them"
+        )
     recipe = recipes.Recipe(batch=batch, augmentation=AUGMENTATION)
     recipe = replace(recipe, loop=replace(recipe.loop, steps=steps, seed=seed))
     try:
@@ -98,7 +103,7 @@ def segmentation(
                 command = " ".join(f"--source {s}" for s in source or ["world"])
                 provenance = {"method": method, "data": command, "seed": seed, "steps": steps}
                 _finish(network, classes, held_out, provenance, method, out)
-    except (DataError, BundleError, OSError, ValueError) as error:
+    except (DataError, BundleError, OSError, ValueError, FloatingPointError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 
@@ -124,7 +129,8 @@ def _train(
         network = recipes.generalise(network, domains, method, recipe, folder, process)
     elif method in recipes.ADAPTING:
         config = AdaptationConfig(method=method)  # type: ignore[arg-type]
-        config = replace(config, teacher_steps=recipe.loop.steps // 4)
+        if method == "mtkt":
+            config = replace(config, teacher_steps=recipe.loop.steps // 4)
         source = _joined(domains)
         network = recipes.adapt(network, source, targets, config, recipe, folder, process)
     else:

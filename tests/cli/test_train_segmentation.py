@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -11,9 +13,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from ros_xai.cli import train_segmentation as command
 from ros_xai.cli.train_segmentation import segmentation
 from ros_xai.segmentation.bundle import load_bundle
 from ros_xai.segmentation.segmenter import Segmenter
+from ros_xai.training import loop
+from ros_xai.training import segmentation as training
+from ros_xai.training import segmentation_recipes as recipes
 from ros_xai.world.bag_writer import BagWriter
 
 app = typer.Typer()
@@ -21,7 +27,7 @@ app.command()(segmentation)
 
 
 def write_data(folder: Path, names: list[str], seed: int = 0) -> Path:
-    """Nine images of vertical stripes, one colour per class."""
+    """Nine images of vertical stripes, red and blue as the class, green as the image's number."""
     rng = np.random.default_rng(seed)
     for part in ("image", "label"):
         (folder / part).mkdir(parents=True)
@@ -29,7 +35,7 @@ def write_data(folder: Path, names: list[str], seed: int = 0) -> Path:
     (folder / "classes.yaml").write_text("classes:\n" + "".join(entries))
     for k in range(9):
         label = rng.integers(0, len(names), 4, dtype=np.uint8).repeat(16)[None].repeat(64, 0)
-        image = np.stack([label * 60, np.full_like(label, 99), 200 - label * 60], -1)
+        image = np.stack([label * 60, np.full_like(label, 90 + k), 200 - label * 60], -1)
         cv2.imwrite(str(folder / "image" / f"{k}.png"), image)
         cv2.imwrite(str(folder / "label" / f"{k}.png"), label)
     return folder
@@ -37,7 +43,7 @@ def write_data(folder: Path, names: list[str], seed: int = 0) -> Path:
 
 def train(out: Path, *arguments: object, steps: int = 3) -> Result:
     small = ["--steps", steps, "--batch", 4, "--height", 96, "--width", 96, "--out", out]
-    return CliRunner().invoke(app, [str(a) for a in (*arguments, *small)])
+    return CliRunner().invoke(app, [str(a) for a in (*small, *arguments)])
 
 
 @pytest.fixture
@@ -55,13 +61,103 @@ def test_a_folder_becomes_a_bundle_with_its_score_and_origin(data, tmp_path):
     assert 0 <= bundle.provenance["held_out"]["mIoU"] <= 1
 
 
-def test_an_interrupted_run_goes_on_where_it_was(data, tmp_path):
-    # Six steps at once, or three and then three more: the same log of the last steps.
+def test_what_is_scored_was_not_learned_from(data, tmp_path, monkeypatch):
+    learned, scored = [], []
+    learn, score = recipes.supervised, command.score
+
+    def learning(network, labelled, *rest):
+        learned.append(labelled)
+        return learn(network, labelled, *rest)
+
+    def scoring(network, labelled):
+        scored.append(labelled)
+        return score(network, labelled)
+
+    monkeypatch.setattr(recipes, "supervised", learning)
+    monkeypatch.setattr(command, "score", scoring)
+    assert train(tmp_path / "out", "--source", data).exit_code == 0
+    numbers = [{int(image[0, 0, 1]) - 90 for image in part.images} for part in (*learned, *scored)]
+    assert numbers == [{0, 1, 2, 3, 4, 5, 6, 8}, {7}]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch):
+    often = loop.LoopConfig(0, learning_rate=2e-3, log_every=1, checkpoint_every=1)
+    monkeypatch.setattr(recipes, "Recipe", functools.partial(recipes.Recipe, loop=often))
+    save = loop.save_checkpoint
+
+    def saving(folder, step, *rest, **state):
+        save(folder, step, *rest, **state)
+        if step == 3:
+            raise KeyboardInterrupt
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert train(whole, "--source", data, steps=5).exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", saving)
+        assert train(cut, "--source", data, steps=5).exit_code != 0
+    assert not (cut / "segmentation.safetensors").exists()
+    assert train(cut, "--source", data, steps=5).exit_code == 0
+    logs = [(out / "checkpoints" / "log.jsonl").read_text() for out in (cut, whole)]
+    assert logs[0] == logs[1]
+    assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [1, 2, 3, 4, 5]
+    for name in ("segmentation.safetensors", "segmentation.json"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+
+
+ANOTHER = {
+    "supervised": [
+        (["--seed", 7], "seed 0 there, 7 asked"),
+        (["--source", "other"], "data [0-9a-f]+ there, [0-9a-f]+ asked"),
+        (["--height", 64], "data "),
+        (["--batch", 2], "batch 4 there, 2 asked"),
+        (["--weights", "bundle/segmentation.safetensors"], "start weights "),
+        (["--method", "advent", "--target", "data/image"], "method supervised there, advent asked"),
+        (["--steps", 2], "3 steps there, 2 asked"),
+    ],
+    "irm": [
+        (["--method", "vrex"], "method irm there, vrex asked"),
+        (["--steps", 6], "anneal_steps 1 there, 2 asked"),
+    ],
+    "advent": [
+        (["--method", "mtkt"], "method advent there, mtkt asked"),
+        (["--target", "other/image"], "targets "),
+    ],
+    "lwf": [(["--method", "mib"], "method lwf there, mib asked")],
+}
+
+
+@pytest.mark.parametrize("method", ANOTHER)
+def test_weights_are_of_the_run_that_their_card_tells(data, tmp_path, monkeypatch, method):
+    monkeypatch.chdir(tmp_path)
+    write_data(Path("other"), ["road", "sky"], seed=1)
+    write_data(Path("things"), ["background", "scooter"])
+    sources = ["--source", "things"] if method == "lwf" else ["--source", "data"] * 2
+    run = ["out", "--method", method, *sources]
+    if method in ("supervised", "lwf"):
+        assert train(Path("bundle"), "--source", "data", "--seed", 3).exit_code == 0
+    if method == "lwf":
+        run += ["--weights", "bundle/segmentation.safetensors"]
+    if method == "advent":
+        run += ["--target", "data/image"]
+    assert train(*run).exit_code == 0
+    kept = Path("out/segmentation.safetensors").read_bytes()
+    for arguments, difference in ANOTHER[method]:
+        refused = train(*run, *arguments)
+        assert refused.exit_code == 1, refused.output
+        assert re.search(rf"error: out/\S+ holds another run: .*{difference}", refused.output)
+        assert "choose another --out or remove it" in refused.output
+        assert Path("out/segmentation.safetensors").read_bytes() == kept
+    assert train(*run).exit_code == 0
+    assert Path("out/segmentation.safetensors").read_bytes() == kept
+
+
+def test_a_finished_run_may_be_lengthened_but_not_shortened(data, tmp_path):
     state = tmp_path / "out" / "checkpoints" / "state.json"
-    train(tmp_path / "out", "--source", data, steps=3)
-    assert json.loads(state.read_text())["step"] == 3
-    train(tmp_path / "out", "--source", data, steps=5)
-    assert json.loads(state.read_text())["step"] == 5
+    for steps in (3, 5):
+        train(tmp_path / "out", "--source", data, steps=steps)
+        assert json.loads(state.read_text())["step"] == steps
+    shorter = train(tmp_path / "out", "--source", data, steps=4)
+    assert shorter.exit_code == 1 and "5 steps there, 4 asked" in shorter.output
 
 
 def test_two_domains_are_made_alike(data, tmp_path):
@@ -109,8 +205,47 @@ def test_what_cannot_be_done_is_said(data, tmp_path):
     grown = train(tmp_path / "out", "--method", "plop", "--source", data)
     assert grown.exit_code == 1 and "expected --weights" in grown.output
     missing = train(tmp_path / "out", "--source", tmp_path / "nothing")
-    assert missing.exit_code == 1 and "no classes.yaml" in missing.output
+    assert missing.exit_code == 1 and "there is no folder" in missing.output
     assert train(tmp_path / "out", "--method", "magic").exit_code == 2
     others = write_data(tmp_path / "others", ["road", "tree"])
     mixed = train(tmp_path / "out", "--source", data, "--source", others)
     assert mixed.exit_code == 1 and "has the classes road, tree" in mixed.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--steps", 0),
+        ("--batch", 0),
+        ("--seed", -1),
+        ("--height", 8),
+        ("--width", 8),
+        ("--every", 0),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_by_the_name_of_its_option(
+    data, tmp_path, option, value
+):
+    refused = train(tmp_path / "out", "--source", data, option, value)
+    assert refused.exit_code == 2 and option in refused.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("target", ["--target", "--target-bag"])
+@pytest.mark.parametrize("method", ["supervised", "fishr", "plop"])
+def test_a_target_is_not_ignored(data, tmp_path, method, target):
+    refused = train(tmp_path / "out", "--source", data, "--method", method, target, data / "image")
+    assert refused.exit_code == 2 and "learns nothing from --target" in refused.output
+
+
+def test_a_diverging_training_ends_with_what_to_do(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "cross_entropy", lambda logits, labels: logits.sum() / 0)
+    diverged = train(tmp_path / "out", "--source", data)
+    assert diverged.exit_code == 1
+    assert "error: the loss is not finite" in diverged.output
+    assert "lower the learning rate" in diverged.output
+
+
+def test_the_least_picture_and_batch_are_enough(data, tmp_path):
+    small = ["--batch", 1, "--height", 32, "--width", 32]
+    assert train(tmp_path / "out", "--source", data, *small).exit_code == 0
