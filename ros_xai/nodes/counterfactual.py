@@ -21,7 +21,6 @@ from ros_xai.nodes.counterfactual_config import CounterfactualConfig
 from ros_xai.nodes.counterfactual_scene import Scene, pictures, scene_of
 from ros_xai.nodes.host import run
 from ros_xai.ros import images
-from ros_xai.ros.diagnostics import SUPERSEDED
 from ros_xai.ros.errors import MessageError
 from ros_xai.ros.lifecycle import PerceptionNode
 from ros_xai.ros.pipeline import Arrival, Frame
@@ -89,8 +88,7 @@ class CounterfactualNode(PerceptionNode[CounterfactualConfig, NDArray[np.uint8]]
 
     def _on_image(self, arrival: Arrival) -> None:
         if not self._asked.is_set():
-            # Passed over like one that a newer one overtakes: nothing is wrong with it.
-            self.pipeline.drop("image", SUPERSEDED)
+            self.pipeline.pass_over("image")
             return
         with arrival.stages("decode"):
             rgb = arrival.converted(images.to_rgb)

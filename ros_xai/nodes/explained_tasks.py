@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,9 @@ from ros_xai.forecasting.forecaster import Forecaster
 from ros_xai.nodes import explained, explained_forecast
 from ros_xai.nodes.explained_view import View
 from ros_xai.nodes.explanation_config import ExplanationConfig
-from ros_xai.nodes.traffic import Moment, Traffic
+from ros_xai.nodes.traffic import AnyNode, Moment, Traffic
 from ros_xai.ros import camera_info, forecasts, images, pointclouds
 from ros_xai.ros.errors import MessageError
-from ros_xai.ros.lifecycle import PerceptionNode
 from ros_xai.ros.pipeline import Arrival
 from ros_xai.ros.synchronizers import nanoseconds
 from ros_xai.segmentation.bundle import load_bundle
@@ -35,7 +34,6 @@ from ros_xai.segmentation.segmenter import SHIPPED
 
 Ask = Callable[[ExplanationConfig], View]
 Submit = Callable[[Arrival, Ask], None]
-AnyNode = PerceptionNode[Any, Any]
 T = TypeVar("T")
 
 _KEPT = 30  # about 3 s at 10 Hz: an answer comes long before
@@ -161,9 +159,13 @@ class ForecastingTask:
 
     def connect(self, node: AnyNode, submit: Submit) -> None:
         def on_moment(arrival: Arrival, moment: Moment) -> None:
-            self._moments.put(moment.stamp_ns, moment)
+            if len(moment.tracks.id):
+                self._moments.put(moment.stamp_ns, moment)
 
         def on_points(arrival: Arrival) -> None:
+            if not arrival.message.width:  # nobody there to explain
+                node.pipeline.pass_over("answer")
+                return
             moment = self._moments.of(nanoseconds(arrival.message.header.stamp))
             if moment is None:
                 raise MessageError("unpaired", "forecast/points without the tracks of its stamp")

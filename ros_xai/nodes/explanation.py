@@ -25,7 +25,6 @@ from ros_xai.nodes.explained_view import View
 from ros_xai.nodes.explanation_config import ExplanationConfig
 from ros_xai.nodes.host import run
 from ros_xai.ros import images
-from ros_xai.ros.diagnostics import SUPERSEDED
 from ros_xai.ros.lifecycle import PerceptionNode
 from ros_xai.ros.pipeline import Arrival, Frame
 from ros_xai.ros.synchronizers import nanoseconds
@@ -77,8 +76,7 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, Ask]):
 
     def _submit(self, arrival: Arrival, ask: Ask) -> None:
         if self.config.on_request and not self._asked.is_set():
-            # Passed over like one that a newer one overtakes: nothing is wrong with it.
-            self.pipeline.drop("answer", SUPERSEDED)
+            self.pipeline.pass_over("answer")
             return
         self._asked.clear()
         self.pipeline.submit(arrival, ask)

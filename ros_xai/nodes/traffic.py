@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
+from std_msgs.msg import Header
 
 from ros_xai.data import argoverse2, lanelet2
 from ros_xai.data.forecasting import Tracks, VectorMap, vector_map
@@ -22,6 +24,7 @@ from ros_xai.ros import maps, qos, tracks
 from ros_xai.ros.errors import MessageError
 from ros_xai.ros.lifecycle import PerceptionNode
 from ros_xai.ros.pipeline import Arrival
+from ros_xai.ros.synchronizers import nanoseconds
 
 INPUTS = {
     "markers": ("visualization_msgs", "MarkerArray", tracks.from_markers),
@@ -36,10 +39,14 @@ _LOOP_NS = 1_000_000_000  # stamps that fall back further are a new beginning, n
 
 @dataclass(frozen=True)
 class Moment:
-    """The tracks of one instant, with their past."""
+    """The tracks of one instant of the histories, with their past."""
 
     stamp_ns: int
     tracks: Tracks
+
+
+AnyNode = PerceptionNode[Any, Any]
+OnMoment = Callable[[Arrival, Moment], None]
 
 
 class Traffic:
@@ -60,6 +67,7 @@ class Traffic:
         self._buffers = TrackBuffers(BufferConfig(config.max_gap, config.max_speed))
         self._grids: dict[str, Any] = {}
         self._map, self._map_frame = NO_MAP, ""
+        self._frame = ""  # of the newest tracks
         self._from_file = bool(config.map_file)
         if config.map_file:
             self._map = rasterize(_map_of(Path(config.map_file), config.map_origin))
@@ -80,11 +88,10 @@ class Traffic:
                 if drivable is not None and not maps.same_grid(grid, drivable)
             ]
 
-    def connect(
-        self, node: PerceptionNode[Any, Any], on_moment: Callable[[Arrival, Moment], None]
-    ) -> None:
+    def connect(self, node: AnyNode, on_moment: OnMoment) -> None:
         """Subscribes; `on_moment` gets each usable message as `tracks.Seen`, and what it makes of
-        the histories. What cannot be used is dropped as `tracks`, `track` and `map`."""
+        the histories. What cannot be used is dropped as `tracks`, `track` and `map`. A message
+        that says only that there are no tracks is one of the known frame and of now."""
         self.clear()
 
         def heard(arrival: Arrival) -> None:
@@ -107,32 +114,46 @@ class Traffic:
             self._buffers.clear()
             self._began_anew()
 
-    def _on_tracks(
-        self,
-        node: PerceptionNode[Any, Any],
-        arrival: Arrival,
-        on_moment: Callable[[Arrival, Moment], None],
-    ) -> None:
+    def _on_tracks(self, node: AnyNode, arrival: Arrival, on_moment: OnMoment) -> None:
         # Every message enters the buffers, also one that is overtaken by a newer before it is
         # answered.
-        with arrival.stages("decode"):
-            seen = self._read(arrival.message)
-            stamp = seen.header.stamp
-            stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-            with self._lock:
-                if self._map_frame and seen.header.frame_id != self._map_frame:
-                    raise MessageError(
-                        "frame",
-                        f"expected tracks in the map's frame {self._map_frame!r}; "
-                        f"got {seen.header.frame_id!r}",
-                    )
-                self._order(stamp_ns)
-                amiss = self._buffers.observe(stamp_ns, seen.agents)
-                moment = Moment(stamp_ns, self._buffers.tracks())
+        try:
+            with arrival.stages("decode"):
+                seen = self._read(arrival.message)
+                moment, amiss = self._observed(seen)
+        except MessageError as error:
+            if error.reason != "no_tracks":
+                raise
+            self._on_nothing(node, arrival, on_moment)
+            return
         for why, count in (seen.unusable + amiss).items():
             for _ in range(count):
                 node.pipeline.drop("track", why)
         on_moment(replace(arrival, message=seen), moment)
+
+    def _observed(self, seen: tracks.Seen) -> tuple[Moment, Counter[str]]:
+        frame, stamp_ns = seen.header.frame_id, nanoseconds(seen.header.stamp)
+        with self._lock:
+            if self._map_frame and frame != self._map_frame:
+                raise MessageError(
+                    "frame",
+                    f"expected tracks in the map's frame {self._map_frame!r}; got {frame!r}",
+                )
+            self._order(stamp_ns)
+            self._frame = frame
+            amiss = self._buffers.observe(stamp_ns, seen.agents)
+            return Moment(stamp_ns, self._buffers.tracks()), amiss
+
+    def _on_nothing(self, node: AnyNode, arrival: Arrival, on_moment: OnMoment) -> None:
+        with self._lock:
+            frame, last = self._map_frame or self._frame, self._buffers.stamp_ns
+        if not frame:
+            node.pipeline.pass_over("tracks")
+            return
+        # The node's clock need not be that of the stamps: its time is no instant of the histories.
+        header = Header(stamp=node.get_clock().now().to_msg(), frame_id=frame)
+        moment = Moment(last or 0, TrackBuffers().tracks())
+        on_moment(replace(arrival, message=tracks.nobody(header)), moment)
 
     def _order(self, stamp_ns: int) -> None:
         last = self._buffers.stamp_ns

@@ -122,6 +122,11 @@ class Pipeline(Generic[P]):
         if text:
             self._log(f"{name}.{why}: {text}")
 
+    def pass_over(self, name: str) -> None:
+        """Ends a message with which nothing is wrong; a trigger's is counted as if superseded."""
+        if name == self._trigger:
+            self.drop(name, SUPERSEDED)
+
     def pending(self) -> int:
         """Frames in the mailbox and in work."""
         worker = self._worker

@@ -46,14 +46,17 @@ class Seen(NamedTuple):
 
 
 def from_markers(message: Any) -> Seen:
-    """Of a visualization_msgs/MarkerArray, whose header is that of its markers.
+    """Of a visualization_msgs/MarkerArray, whose header is that of its markers to add; without one
+    there are no agents, under the header of a marker that removes, such as DELETEALL.
 
-    Raises MessageError: `frame`, `stamp`, markers of several frames or instants; `no_tracks`.
+    Raises MessageError: `frame`, `stamp`, markers of several frames or instants; `no_tracks`, no
+    agents and no header that says where and when.
     """
     markers = [marker for marker in message.markers if marker.action == _MARKER_ADD]
-    if not markers:
-        raise MessageError("no_tracks", "expected markers to add; got none: nothing to forecast")
-    header = markers[0].header
+    headers = [m.header for m in markers or message.markers if markers or _says(m.header)]
+    if not headers:
+        raise MessageError("no_tracks", "expected a marker with frame and stamp; got none")
+    header = headers[0]
     for marker in markers[1:]:
         if marker.header.frame_id != header.frame_id:
             frames = f"{header.frame_id!r} and {marker.header.frame_id!r}"
@@ -62,6 +65,11 @@ def from_markers(message: Any) -> Seen:
             raise MessageError("stamp", "expected markers of one instant; got several stamps")
     rows = ((str(marker.id), CATEGORIES.get(marker.ns.lower()), marker.pose) for marker in markers)
     return _seen(header, rows)
+
+
+def _says(header: Any) -> bool:
+    """Whether where and when: those who remove markers often leave out one or both."""
+    return bool(header.frame_id and (header.stamp.sec or header.stamp.nanosec))
 
 
 def from_detections(message: Any) -> Seen:
@@ -88,6 +96,11 @@ def from_tracked_objects(message: Any) -> Seen:
         for o in message.objects
     )
     return _seen(message.header, rows)
+
+
+def nobody(header: Any) -> Seen:
+    """No agents."""
+    return _seen(header, ())
 
 
 def _seen(header: Any, rows: Iterable[tuple[str, str | None, Any]]) -> Seen:

@@ -207,11 +207,25 @@ def test_what_cannot_be_explained_is_a_counted_drop(streets) -> None:
     until(lambda: street.explanation.drops["answer.target"] == 2)
     points = street.peer.create_publisher(PointCloud2, "forecast/points", 10)
     until(lambda: points.get_subscription_count() == 2)
-    points.publish(PointCloud2(header=Header(stamp=Time(sec=1), frame_id="map")))
+    points.publish(PointCloud2(header=Header(stamp=Time(sec=1), frame_id="map"), width=1))
     until(lambda: street.explanation.drops["answer.unpaired"] == 1)
     assert street.explanation.answered == 0
     wrong = street.explanation.set_parameters([Parameter("by", value="lidar")])[0]
     assert not wrong.successful and "map or neighbours" in wrong.reason
+
+
+def test_an_empty_road_is_passed_over_and_the_request_stays(streets) -> None:
+    street = streets(by="map")
+    street.send(0)
+    street.ask()
+    heard = street.explanation.received["/forecast/points"]
+    street.tracks.publish(MarkerArray())
+    until(lambda: street.explanation.received["/forecast/points"] > heard)
+    assert street.explanation.drops == {"answer.superseded": 2}
+    street.send(1)
+    until(lambda: street.reports)
+    assert street.reports[0].header == moment(1).markers[0].header
+    assert street.explanation.drops == {"answer.superseded": 2}
 
 
 def test_what_is_masked_fits_the_task() -> None:
