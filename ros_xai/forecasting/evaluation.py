@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ros_xai.data.forecasting import HORIZON, STEP
+from ros_xai.data.forecasting import HORIZON, SNAP, STEP
 from ros_xai.forecasting.baselines import kalman_end_point
 from ros_xai.forecasting.metrics import (
     convergence_to_range,
@@ -93,8 +93,12 @@ def predictions_of_points(data: Windows, paths: Array) -> tuple[NDArray[np.str_]
 
     `paths` [N,T,2] are the windows' likeliest forecasts in the map frame.
     """
+    first: dict[str, float] = {}
+    for agent, time in zip(data.agent, data.time):
+        first[agent] = min(time, first.get(agent, time))
     row = {
-        (agent, round(time / STEP)): i for i, (agent, time) in enumerate(zip(data.agent, data.time))
+        (agent, round((time - first[agent]) / STEP)): i
+        for i, (agent, time) in enumerate(zip(data.agent, data.time))
     }
     agents, rows, now = [], [], []
     ahead = np.arange(1, HORIZON + 1)
@@ -105,7 +109,12 @@ def predictions_of_points(data: Windows, paths: Array) -> tuple[NDArray[np.str_]
             rows.append(before)
             now.append(i)
     index = np.array(rows, dtype=int).reshape(-1, HORIZON)
-    return np.array(agents, dtype=str), paths[index, ahead - 1], data.past[now, -1]
+    # Forecasts are of whole steps, instants only nearly so: along the path by what is left over.
+    late = data.time[now, None] - data.time[index] - STEP * ahead
+    late[np.abs(late) <= SNAP] = 0
+    velocity = np.gradient(paths, STEP, axis=1)[index, ahead - 1]
+    points = paths[index, ahead - 1] + late[..., None] * velocity
+    return np.array(agents, dtype=str), points, data.past[now, -1]
 
 
 def summary(scores: Scores) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,23 @@ def test_points_carry_the_forecasts_made_for_them(data: Windows) -> None:
     for name, newest, point in list(zip(agent, made[:, 0], points))[::7]:
         row = (data.agent == name) & np.isclose(data.time, newest + 0.5)
         assert data.past[row, -1][0] == pytest.approx(point)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.25])
+def test_the_truth_is_stable_at_frames_that_are_no_half_seconds_apart(
+    recording: Recording, raster: MapRaster, offset: float
+) -> None:
+    """15 Hz, straight on at 10 m/s: instants are up to a thirtieth of a second off."""
+    time = offset + np.arange(300) / 15
+    xy = np.stack([10 * time - 100, np.zeros(300)], axis=1)[:, None]
+    one = {"id": recording.id[:1], "category": recording.category[:1], "yaw": np.zeros((300, 1))}
+    data = windows(replace(recording, time=time, xy=xy, **one), raster, ContextConfig())
+    data = data[np.isfinite(data.future).all((1, 2))]
+    scores = score(_truth(data), np.ones((len(data), 1)), data, raster)
+    assert len(scores.dispersion) > 10
+    figures = summary(scores)
+    assert figures["D"] == pytest.approx(0, abs=1e-3)
+    assert figures["C(0.2 m)"] == 6.0
 
 
 def test_agents_seen_too_shortly_have_no_points(data: Windows) -> None:
