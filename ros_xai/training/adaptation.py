@@ -8,7 +8,7 @@ of training one beam each, drawn at random, is withheld from the input and is th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from ros_xai.depth.estimator import LEAST_SIDE, DepthEstimator, network_size
 from ros_xai.depth.evaluation import MAX_DEPTH, MIN_DEPTH, Estimate
 from ros_xai.depth.metrics import depth_metrics, mean_metrics
 from ros_xai.depth.network import DepthNetwork, NetworkConfig
+from ros_xai.training.checkpoint import digest
 from ros_xai.training.depth import DepthLearner, DepthRecipe, Objective
 from ros_xai.training.depth_batches import Augmentation, Beams, TripletBatches
 from ros_xai.training.distributed import Process
@@ -78,7 +79,11 @@ def adapt(
 
     ``drive``: at least 6 frames at full resolution; ``rings``: the sensor's beams, of whose
     returns alone anything is learned; ``folder``: checkpoints and motions, an interrupted run
-    goes on from them. Raises ValueError when the drive has too few frames or no usable ego motion.
+    goes on from them.
+
+    Raises:
+        ValueError: the drive has too few frames, or no usable ego motion, or not two beams.
+        AnotherRun: ``folder`` is of another drive, sensor or configuration.
     """
     config = config or AdaptationConfig()
     drive = Loaded(drive.name, tuple(drive[i].beams(rings) for i in range(len(drive))))
@@ -130,7 +135,9 @@ def adapt(
     loop = LoopConfig(
         config.steps, config.seed, config.learning_rate, checkpoint_every=config.evaluate_every
     )
-    fit(learner, batches, loop, folder, process, stop, show)
+    seen = digest(*(array for s in drive.samples for array in (s.image, s.points)))
+    about = {"drive": seen, "rings": list(rings), **asdict(config)}
+    fit(learner, batches, loop, folder, process, stop, show, about)
     stop.restore_best()
     return AdaptationReport(
         before, validate(), len(drive), float(motions.usable.mean()), gap, max(stop.scores)

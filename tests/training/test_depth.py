@@ -15,6 +15,7 @@ from ros_xai.core.geometry import pose, transform
 from ros_xai.data.depth import DepthSample, Loaded
 from ros_xai.depth.network import SMALL, DepthNetwork, build
 from ros_xai.training.adaptation import AdaptationConfig, adapt, hide_beams, score_hidden
+from ros_xai.training.checkpoint import AnotherRun
 from ros_xai.training.depth import DepthLearner, DepthRecipe, Objective
 from ros_xai.training.depth_arms import ARMS
 from ros_xai.training.depth_batches import Augmentation, Beams, TripletBatches, jittered
@@ -243,6 +244,8 @@ def test_adaptation_betters_what_it_began_with_and_goes_on_after_a_stop(tmp_path
     assert report.usable_motions > 0.5
     again = adapt(too_near(), PRIOR, drive(8), RINGS, tmp_path, config, show=False)
     assert again.after == report.after
+    with pytest.raises(AnotherRun, match=r"drive .* there"):
+        adapt(too_near(), PRIOR, drive(9), RINGS, tmp_path, config, show=False)
 
 
 def test_adaptation_learns_of_no_return_but_those_of_its_beams(tmp_path: Path):
