@@ -37,7 +37,6 @@ def write_report(results: Results) -> Path:
     page = environment.get_template("report.html.j2").render(
         run=results.run,
         metrics=metrics,
-        bag_found=results.bag.exists(),
         mode=_mode(results.run["pace"]),
         wall_s=results.timing["wall_s"],
         depth=_depth(metrics),

@@ -44,7 +44,7 @@ class Results:
         bag: where the bag is now, if not where it was.
 
     Raises:
-        FileNotFoundError: the folder holds no results.
+        FileNotFoundError: the folder holds no results, or the bag is not where it was.
     """
 
     def __init__(self, folder: Path, bag: Path | None = None) -> None:
@@ -54,11 +54,13 @@ class Results:
         self.run: dict[str, Any] = read_json(folder / "run.json")
         self.timing: dict[str, Any] = read_json(folder / "timing.json")
         self.bag = bag or Path(self.run["bag"]["path"])
+        if not self.bag.exists():
+            raise FileNotFoundError(f"no bag at {self.bag}; give its place with --bag")
 
     def frames(self, only: Collection[int] | None = None) -> Iterator[Frame]:
         """Depth answers, or those with a stamp of `only`, beside inputs and ground truth."""
         roles, T = self.run["roles"], self.run["T_camera_lidar"]
-        if roles is None or not self.bag.exists():
+        if roles is None:
             return iter(())
         T_camera_lidar = None if T is None else np.reshape(T, (4, 4))
         outputs = Bag(self.folder / "outputs.mcap")
@@ -67,7 +69,7 @@ class Results:
     def label_frames(self, only: Collection[int] | None = None) -> Iterator[LabelFrame]:
         """Segmentation answers, or those with a stamp of `only`, beside image and truth."""
         roles = self.run.get("labels")
-        if roles is None or not self.bag.exists():
+        if roles is None:
             return iter(())
         outputs = Bag(self.folder / "outputs.mcap")
         return label_frames(Bag(self.bag), outputs, LabelRoles(**roles), only)
@@ -118,7 +120,7 @@ class Results:
     def judged_forecasts(self) -> forecasts.Judged | None:
         """Forecasts beside what became of the agents; None without the node or its tracks."""
         points = self.run.get("forecasts")
-        if points is None or not self.bag.exists():
+        if points is None:
             return None
         from ros_xai.replay import forecasts  # torch takes seconds to import
 

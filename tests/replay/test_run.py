@@ -82,7 +82,7 @@ def test_outputs_are_a_bag_with_the_stamps_of_the_images(
     assert all(np.isfinite(depth.data.view(np.float32)).all() for depth in depths)
 
 
-def test_report_is_rebuilt_from_the_folder_and_does_without_the_bag(
+def test_report_is_rebuilt_from_the_folder_and_without_the_bag_it_stays(
     drive: Path, tmp_path: Path, run: Callable[..., Result]
 ) -> None:
     assert run("replay", drive, "--lockstep").exit_code == 0
@@ -94,9 +94,13 @@ def test_report_is_rebuilt_from_the_folder_and_does_without_the_bag(
     assert (folder / "report.html").read_text().count("data:image/jpeg") > 10
 
     moved = drive.rename(tmp_path / "moved.mcap")
-    assert run("report", folder, out=None).exit_code == 0
-    assert "depth.abs_rel" not in metrics(folder)
-    assert "no longer at" in (folder / "report.html").read_text()
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for options in ([], ["--bag", tmp_path / "nowhere.mcap"]):
+        refused = run("report", folder, *options, out=None)
+        assert refused.exit_code == 1
+        assert f"no bag at {options[-1] if options else drive}" in refused.output
+        assert "give its place with --bag" in refused.output
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
     assert run("report", folder, "--bag", moved, out=None).exit_code == 0
     assert (folder / "metrics.json").read_bytes() == before
 
