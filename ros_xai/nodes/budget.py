@@ -16,6 +16,28 @@ from ros_xai.ros.errors import MessageError
 Predict = Callable[[NDArray[np.float32]], Any]
 
 
+def set_apart(niceness: int, idle: bool, work: Callable[[], None]) -> None:
+    """Runs `work` in a thread that is as nice, and raises what it raises.
+
+    In a new one each time, for without privileges no thread takes back what it gave up.
+    """
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            be_nice(niceness, idle)
+            work()
+        except Exception as error:
+            failed.append(error)
+
+    # A daemon, so that a forward that gets no core cannot keep the process alive.
+    thread = threading.Thread(target=run, name="nice worker", daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
 def be_nice(niceness: int, idle: bool) -> None:
     """Gives the calling thread at least that niceness, which threads it starts inherit.
 
@@ -27,7 +49,8 @@ def be_nice(niceness: int, idle: bool) -> None:
         thread = threading.get_native_id()
         present = os.getpriority(os.PRIO_PROCESS, thread)
         os.setpriority(os.PRIO_PROCESS, thread, max(present, niceness))
-        os.sched_setscheduler(thread, os.SCHED_IDLE if idle else os.SCHED_OTHER, os.sched_param(0))
+        if idle:
+            os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
 
 
 class Budget:

@@ -19,7 +19,7 @@ from ros_xai.explanation.attribution import Attribution
 from ros_xai.explanation.baselines import RandomCells
 from ros_xai.explanation.effects import MainEffects
 from ros_xai.explanation.explainer import Refinement, SobolExplainer
-from ros_xai.nodes.budget import Budget, be_nice
+from ros_xai.nodes.budget import Budget, set_apart
 from ros_xai.nodes.explained_tasks import TASKS, Ask, Task
 from ros_xai.nodes.explained_view import View
 from ros_xai.nodes.explanation_config import ExplanationConfig
@@ -84,9 +84,12 @@ class ExplanationNode(PerceptionNode[ExplanationConfig, Ask]):
     # Work, in the worker's thread
 
     def process(self, frame: Frame[Ask]) -> None:
-        """Explains one answer: refines within the budget, publishing, then tests the last map."""
+        """Explains one answer as nicely as asked for."""
         config = self.config
-        be_nice(config.niceness, config.idle)
+        set_apart(config.niceness, config.idle, lambda: self._explain(frame, config))
+
+    def _explain(self, frame: Frame[Ask], config: ExplanationConfig) -> None:
+        """Refines within the budget, publishing, then tests the last map."""
         spent = Budget(config.ms_per_second, lambda: self._active)
         with frame.stages("preprocess"):
             view = frame.payload(config)
