@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,8 @@ SLOP_NS = 50_000_000  # a full sweep this near an image is its ground truth
 class Roles:
     """Topics by what they are for the evaluation; None where there is none.
 
-    Of the bag: image, truth_depth, truth_points. Of the outputs: depth, sparse, camera_info.
+    Of the bag: image, truth_depth, truth_points, and lens, the CameraInfo of the image. Of the
+    outputs: depth, sparse, camera_info.
     """
 
     image: str | None
@@ -38,11 +39,12 @@ class Roles:
     depth: str
     sparse: str
     camera_info: str
+    lens: str | None = None
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One answer; arrays [H,W] of one size.
+    """One answer; arrays [H,W] of one size, rectified as the node does it.
 
     depth: float32 metres, NaN = unknown; sparse: float32 metres, 0 = no beam; truth: float32
     metres, 0 = unknown, None where the bag holds none; image: uint8 [H,W,3] rgb.
@@ -79,9 +81,12 @@ def frames(
         ANSWER: roles.depth,
         "sparse": roles.sparse,
         "info": roles.camera_info,
+        LATCHED: roles.lens,
     }
+    lens: camera_info.Camera | None = None
     for answer, held in answered(bag, outputs, topics, only):
-        yield from _frame(answer, held, T_camera_lidar)
+        lens = _camera(held[LATCHED].get(0)) or lens
+        yield from _frame(answer, held, T_camera_lidar, lens)
 
 
 def answered(
@@ -92,12 +97,14 @@ def answered(
 ) -> Iterator[tuple[Record, Held]]:
     """Each message of the role ANSWER, in the order they were given, with what is held of the other
     roles of `topics`: messages by stamp, of its own time and shortly after. Of the role LATCHED,
-    whose messages have no stamp, the last one is held, under 0."""
+    whose messages hold until the next one, the last is held, under 0."""
     held: Held = {role: {} for role in topics if role != ANSWER}
     by_topic = {topic: role for role, topic in topics.items() if topic is not None}
     answers: deque[Record] = deque()
     both = heapq.merge(bag.records(), outputs.records(), key=lambda record: record.log_ns)
     for record in both:
+        while answers and record.log_ns > answers[0].log_ns + LATER_NS:
+            yield answers.popleft(), held
         role = by_topic.get(record.topic)
         if role == LATCHED:
             held[role] = {0: record}
@@ -110,29 +117,37 @@ def answered(
                 answers.append(record)
         else:
             held[role][stamp_ns] = record
-        while answers and record.log_ns > answers[0].log_ns + LATER_NS:
-            yield answers.popleft(), held
         _forget(held, record.log_ns - KEEP_NS)
     while answers:
         yield answers.popleft(), held
 
 
 def _frame(
-    answer: Record, held: Held, T_camera_lidar: NDArray[np.float64] | None
+    answer: Record,
+    held: Held,
+    T_camera_lidar: NDArray[np.float64] | None,
+    lens: camera_info.Camera | None,
 ) -> Iterator[Frame]:
     stamp_ns = stamp_of(answer.data)
     depth = decoded_image(answer)
     if stamp_ns is None or depth is None:
         return
     sparse = decoded_image(held["sparse"].get(stamp_ns))
+    image = decoded_rgb(held["image"].get(stamp_ns))
     truth = decoded_image(held["truth_depth"].get(stamp_ns))
+    rectify = None if lens is None or lens.is_rectified else camera_info.rectifier(lens)
+    if rectify is not None:
+        image = _if_possible(rectify, image)
+        truth = _if_possible(rectify.nearest, truth)
     if truth is None and T_camera_lidar is not None:
         truth = _swept(held, stamp_ns, T_camera_lidar, depth.shape)
+    if rectify is not None and truth is not None and truth.shape == rectify.seen.shape:
+        truth = np.where(rectify.seen, truth, np.float32(0))
     yield Frame(
         stamp_ns,
         depth,
         np.zeros_like(depth) if sparse is None else np.nan_to_num(sparse),
-        decoded_rgb(held["image"].get(stamp_ns)),
+        image,
         None if truth is None or truth.shape != depth.shape else np.nan_to_num(truth, posinf=0.0),
     )
 
@@ -158,16 +173,33 @@ def decoded_rgb(record: Record | None) -> NDArray[np.uint8] | None:
         return None
 
 
+def _camera(record: Record | None) -> camera_info.Camera | None:
+    """The camera of a CameraInfo; None without one, or where it cannot be read."""
+    try:
+        return None if record is None else camera_info.from_message(decode(record.data, CameraInfo))
+    except MessageError:
+        return None
+
+
+def _if_possible(
+    rectify: Callable[[NDArray[Any]], NDArray[Any]], image: NDArray[Any] | None
+) -> NDArray[Any] | None:
+    """The rectified image; None without one, or where its size is another than the camera's."""
+    try:
+        return None if image is None else rectify(image)
+    except MessageError:
+        return None
+
+
 def _swept(
     held: Held, stamp_ns: int, T_camera_lidar: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
     """The whole sweep nearest in time, projected into the image [H,W]."""
-    info = held["info"].get(stamp_ns)
+    camera = _camera(held["info"].get(stamp_ns))
     nearest = min(held["truth_points"], key=lambda other: abs(other - stamp_ns), default=None)
-    if info is None or nearest is None or abs(nearest - stamp_ns) > SLOP_NS:
+    if camera is None or nearest is None or abs(nearest - stamp_ns) > SLOP_NS:
         return None
     try:
-        camera = camera_info.from_message(decode(info.data, CameraInfo))
         cloud = decode(held["truth_points"][nearest].data, PointCloud2)
         xyz, finite = pointclouds.xyz(pointclouds.to_structured(cloud))
     except MessageError:

@@ -90,7 +90,7 @@ def run(plan: Plan, kinds: Sequence[NodeKind], progress: Progress) -> None:
         outcome = session.run(progress.step)
         answers = {n.get_name(): n.resolve_topic_name(k.answer) for n, k in zip(nodes, kinds)}
         ran = {
-            "roles": _roles(nodes, bag, image),
+            "roles": _roles(nodes, bag, topics),
             "labels": _label_roles(nodes, bag, image),
             "forecasts": _published(nodes, FORECAST),
             "parameters": {node.get_name(): _parameters(node) for node in nodes},
@@ -154,7 +154,7 @@ def _place_lidar(node: Any, T_camera_lidar: NDArray[np.float64] | None) -> list[
     return list(node.get_parameter(name).value or ()) or None
 
 
-def _roles(nodes: Sequence[Any], bag: Bag, image: str | None) -> dict[str, Any] | None:
+def _roles(nodes: Sequence[Any], bag: Bag, topics: Mapping[str, str]) -> dict[str, Any] | None:
     """Where the depth figures come from; None when no node answers with depth."""
     for node in nodes:
         depth, sparse, info = map(
@@ -163,12 +163,13 @@ def _roles(nodes: Sequence[Any], bag: Bag, image: str | None) -> dict[str, Any] 
         if depth in {publisher.topic_name for publisher in node.publishers}:
             return asdict(
                 Roles(
-                    image=image,
+                    image=topics.get("image") or topics.get("image/compressed"),
                     truth_depth=TRUTH_DEPTH if TRUTH_DEPTH in bag.topics else None,
                     truth_points=TRUTH_POINTS if TRUTH_POINTS in bag.topics else None,
                     depth=depth,
                     sparse=sparse,
                     camera_info=info,
+                    lens=topics.get("camera_info"),
                 )
             )
     return None

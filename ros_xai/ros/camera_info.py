@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -270,8 +270,22 @@ class Rectifier:
         Raises:
             MessageError: `camera_info`, the image is not of the calibrated size.
         """
+        return self._mapped(image, cv2.INTER_LINEAR)
+
+    def nearest(self, image: NDArray[Any]) -> NDArray[Any]:
+        """As a call, of the nearest pixel each: for depths and labels, which do not mix."""
+        return self._mapped(image, cv2.INTER_NEAREST)
+
+    @cached_property
+    def seen(self) -> NDArray[np.bool_]:
+        """Pixels [H,W] of the rectified image that the camera sees."""
+        white = np.full((self.camera.height, self.camera.width), 255, np.uint8)
+        seen: NDArray[np.bool_] = self(white) == 255
+        return seen
+
+    def _mapped(self, image: NDArray[Any], interpolation: int) -> NDArray[Any]:
         self.camera.check_size(*image.shape[:2])
-        rectified: NDArray[Any] = cv2.remap(image, self._map1, self._map2, cv2.INTER_LINEAR)
+        rectified: NDArray[Any] = cv2.remap(image, self._map1, self._map2, interpolation)
         return rectified
 
 

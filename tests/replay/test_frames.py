@@ -23,9 +23,14 @@ SIZE = (32, 64)
 
 
 def roles(truth_depth: str | None = "/gt/depth", truth_points: str | None = None) -> Roles:
-    outputs = {"depth": "/depth/image", "sparse": "/depth/sparse"}
     return Roles(
-        "/camera/image", truth_depth, truth_points, camera_info="/depth/camera_info", **outputs
+        image="/camera/image",
+        truth_depth=truth_depth,
+        truth_points=truth_points,
+        depth="/depth/image",
+        sparse="/depth/sparse",
+        camera_info="/depth/camera_info",
+        lens="/camera/camera_info",
     )
 
 
@@ -125,6 +130,53 @@ def test_truth_of_another_size_is_no_truth(tmp_path: Path) -> None:
 
     (frame,) = paired(tmp_path, write)
     assert frame.truth is None
+
+
+LENS = (0.2, 0.05, 0.01, -0.02)  # k1 k2 p1 p2: corners of the rectified image lie outside
+
+
+def seen_through(lens: tuple[float, ...], u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Column and row [H,W,2] where a lens puts the pixels of the rectified image: plumb_bob."""
+    k1, k2, p1, p2 = lens
+    x, y = (u - 31.5) / 40, (v - 15.5) / 40
+    r2 = x * x + y * y
+    radial = 1 + k1 * r2 + k2 * r2 * r2
+    xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    return np.stack([40 * xd + 31.5, 40 * yd + 15.5], axis=-1)
+
+
+def test_truth_and_image_of_a_distorted_camera_are_rectified_as_its_answer_is(
+    tmp_path: Path,
+) -> None:
+    v, u = np.mgrid[: SIZE[0], : SIZE[1]]
+    depth = (1 + u + 0.01 * v).astype(np.float32)  # tells the pixel it is of
+    grey = np.repeat(2 * u[..., None], 3, axis=2).astype(np.uint8)
+
+    def write(inputs: BagWriter, outputs: BagWriter) -> None:
+        topic = "/camera/camera_info"
+        inputs.camera_info(topic, START_NS, "camera", INTRINSICS, 64, 32, distortion=LENS)
+        for index in (0, 10):
+            stamp = START_NS + index * PERIOD_NS
+            inputs.image("/camera/image", stamp, "camera", grey, "rgb8")
+            inputs.image("/gt/depth", stamp, "camera", depth, "32FC1")
+            answer(outputs, index)
+            # One that cannot be read changes nothing: the node keeps the last one, too.
+            inputs.cdr(topic, "sensor_msgs/msg/CameraInfo", b"\x00\x01", stamp + 5 * PERIOD_NS)
+
+    first, frame = paired(tmp_path, write)
+    assert first.truth is not None
+    np.testing.assert_array_equal(first.truth, frame.truth)
+    at = seen_through(LENS, u, v)
+    inside = ((at > 0.1) & (at < [62.9, 30.9])).all(-1)
+    outside = ((at < -0.1) | (at > [63.1, 31.1])).any(-1)
+    assert inside.sum() > 1000 and outside.sum() > 100
+    assert frame.truth is not None and frame.image is not None
+    column, row = np.floor(frame.truth) - 1, 100 * (frame.truth % 1)
+    taken = np.stack([column, row], axis=-1)
+    assert np.abs(taken - at)[inside].max() < 0.55  # of the nearest pixel, and of no two
+    assert not frame.truth[outside].any()
+    assert np.abs(frame.image[..., 0] / 2 - at[..., 0])[inside].max() < 0.55
 
 
 def test_the_full_sweep_is_truth_where_there_is_no_depth_image(tmp_path: Path) -> None:

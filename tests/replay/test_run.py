@@ -129,6 +129,8 @@ def test_sqlite_bags_with_compressed_images_are_taken_too(
     assert metrics(tmp_path / "out")["frames_out"] == 10
     ran = json.loads((tmp_path / "out/run.json").read_text())
     assert ran["topics"]["image/compressed"] == "/camera/image/compressed"
+    assert ran["roles"]["image"] == "/camera/image/compressed"
+    assert ran["roles"]["lens"] == "/camera/camera_info"  # by which truth is rectified
 
 
 def test_real_time_accounts_for_every_frame(

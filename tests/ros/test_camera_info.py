@@ -156,6 +156,11 @@ def test_every_rectified_pixel_shows_what_the_lens_formula_says(
     assert inside.mean() > 0.5
     # OpenCV's fixed-point maps are exact to 1/64 pixel
     assert np.abs(source - expected)[inside].max() < 1 / 32
+    for taken, axis in ((rectify.nearest(u), 0), (rectify.nearest(v), 1)):
+        assert not (taken % 1).any()
+        assert np.abs(taken - expected[..., axis])[inside].max() < 0.5 + 1 / 32
+    assert rectify.seen[inside].all()
+    assert not rectify.seen[(expected < -1).any(-1) | (expected > [640, 480]).any(-1)].any()
     np.testing.assert_array_equal(rectify.camera.intrinsics, np.reshape(P, (3, 4))[:, :3])
 
 
