@@ -75,7 +75,7 @@ def depth(
             clip = KittiClip(kitti)
             drive = Loaded.of(KittiDrive(clip, TRAIN_FRAMES[: len(clip)]))
         _adapt(drive, rings, weights, out, steps, seed)
-    except (BagError, TopicError, OSError, ValueError) as error:
+    except (BagError, TopicError, OSError, ValueError, FloatingPointError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 

@@ -228,11 +228,9 @@ def too_near() -> DepthNetwork:
 
 def test_adaptation_betters_what_it_began_with_and_goes_on_after_a_stop(tmp_path):
     network = too_near()
-    objective = replace(AdaptationConfig().objective, dense_log=0.0)
     config = AdaptationConfig(
-        steps=4, batch=1, learning_rate=1e-3, objective=objective, validation=3,
-        evaluate_every=2, scale=(1.0, 1.0),
-    )  # fmt: skip
+        steps=4, batch=1, evaluate_every=2, validation=3, learning_rate=1e-3, scale=(1.0, 1.0)
+    )
     begun = {name: value.clone() for name, value in network.state_dict().items()}
     report = adapt(network, PRIOR, drive(8), RINGS, tmp_path, config, show=False)
     assert report.before["abs_rel"] == pytest.approx(1 - np.exp(-0.2), abs=0.01)
@@ -260,6 +258,15 @@ def test_adaptation_learns_of_no_return_but_those_of_its_beams(tmp_path: Path):
         learned.append(network.state_dict())
     start, *ends = (torch.cat([v.float().ravel() for v in state.values()]) for state in learned)
     assert torch.equal(*ends) and not torch.equal(start, ends[0])
+
+
+def test_adaptation_begins_anew_where_another_run_came_to_no_checkpoint(tmp_path: Path):
+    config = AdaptationConfig(steps=1, batch=1, validation=3, scale=(1.0, 1.0))
+    adapt(too_near(), PRIOR, drive(8), RINGS, tmp_path, config, show=False)
+    (tmp_path / "state.json").unlink()
+    other = build(PRIOR).eval()
+    report = adapt(other, PRIOR, drive(8), RINGS, tmp_path, config, show=False)
+    assert report.after["abs_rel"] <= report.before["abs_rel"] < 0.02  # it starts as the fill
 
 
 def test_adaptation_takes_a_picture_as_low_as_the_estimator_does(tmp_path: Path):
