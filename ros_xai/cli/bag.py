@@ -111,6 +111,8 @@ def _print(path: Path, found: Scan) -> None:
     Console().print(table)
     for damage in found.damages:
         typer.echo(f"damaged: {damage}")
+    for text in found.foreign:
+        typer.echo(f"not played: {text}")
 
 
 def _failure(error: Exception) -> typer.Exit:

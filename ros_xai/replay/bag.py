@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
-from rosbags.interfaces import MessageDefinitionFormat, QosDurability
+from rosbags.interfaces import Connection, MessageDefinitionFormat, QosDurability
 from rosbags.rosbag2 import Reader
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -55,15 +56,17 @@ class Source(Protocol):
 
     path: Path
     topics: list[Topic]
+    foreign: list[str]
 
     def records(self) -> Iterator[Record]:
-        """Messages by time of recording."""
+        """Messages of the topics by time of recording."""
 
 
 class Bag:
     """A bag by path: a .mcap or .db3 file, or a folder of rosbag2 or of such files.
 
     After `records` ran out, `damages` says where and why a file could not be read to its end.
+    `foreign` names what is left out, as it is no CDR of a ROS 2 type: MCAP may hold JSON beside it.
 
     Raises:
         FileNotFoundError: nothing is at the path.
@@ -76,6 +79,7 @@ class Bag:
         self._unopened: list[str] = []
         self.sources = self._open()
         self.damages = list(self._unopened)
+        self.foreign = [text for source in self.sources for text in source.foreign]
         self.topics: dict[str, Topic] = {}
         for source in self.sources:
             self.topics |= {topic.name: topic for topic in source.topics}
@@ -168,11 +172,19 @@ class _Indexed:
                     else "",
                 )
                 for connection in reader.connections
+                if _playable(connection.msgtype, _encoding(connection))
+            ]
+            self.foreign = [
+                _foreign(each.topic, each.msgtype, _encoding(each), each.msgcount)
+                for each in reader.connections
+                if not _playable(each.msgtype, _encoding(each))
             ]
 
     def records(self) -> Iterator[Record]:
         with Reader(self.path) as reader:
             for connection, log_ns, data in reader.messages():
+                if not _playable(connection.msgtype, _encoding(connection)):
+                    continue
                 yield Record(connection.topic, connection.msgtype, log_ns, bytes(data))
 
 
@@ -182,25 +194,32 @@ class _McapStream:
 
     path: Path
     topics: list[Topic] = field(init=False)
+    foreign: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         seen: dict[str, Topic] = {}
+        foreign: Counter[tuple[str, str, str]] = Counter()
         with contextlib.suppress(Exception):  # the break is reported when the records are read
             for channel, schema, _ in self._messages():
-                if channel.topic not in seen:
+                if not _playable(schema.name, channel.message_encoding):
+                    foreign[channel.topic, schema.name, channel.message_encoding] += 1
+                elif channel.topic not in seen:
                     latched = _latched(channel.metadata.get("offered_qos_profiles", ""))
                     definition = schema.data.decode() if schema.encoding == "ros2msg" else ""
                     seen[channel.topic] = Topic(channel.topic, schema.name, latched, definition)
         if not seen:
-            raise BagError("no whole message in it")
+            raise BagError("no whole message of ROS 2 in it")
         self.topics = list(seen.values())
+        self.foreign = [_foreign(*what, count) for what, count in foreign.items()]
 
     def records(self) -> Iterator[Record]:
         for channel, schema, message in self._messages():
+            if not _playable(schema.name, channel.message_encoding):
+                continue
             yield Record(channel.topic, schema.name, message.log_time, message.data)
 
     def _messages(self) -> Iterator[tuple[Channel, Schema, Message]]:
-        schemas: dict[int, Schema] = {}
+        schemas = {0: Schema(id=0, name="", encoding="", data=b"")}  # of channels without one
         channels: dict[int, Channel] = {}
         with self.path.open("rb") as file:
             for outer in StreamReader(file, emit_chunks=True).records:
@@ -219,6 +238,7 @@ class _SqliteStream:
 
     path: Path
     topics: list[Topic] = field(init=False)
+    foreign: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         with self._connection() as connection:
@@ -255,6 +275,19 @@ def _storage_files(path: Path) -> list[Path]:
     if not files:
         raise BagError(f"no {' or '.join(STORAGE)} file in {path}")
     return files
+
+
+def _encoding(connection: Connection) -> str:
+    return getattr(connection.ext, "serialization_format", "")
+
+
+def _playable(kind: str, encoding: str) -> bool:
+    """Whether messages are CDR of a type such as sensor_msgs/msg/Image."""
+    return encoding == "cdr" and "/" in kind
+
+
+def _foreign(topic: str, kind: str, encoding: str, count: int) -> str:
+    return f"{topic}: {count} x {kind or 'no type'} in {encoding or 'no encoding'}"
 
 
 def _latched(qos: str) -> bool:

@@ -64,12 +64,14 @@ class Player(Node):
 
 
 def find_type(name: str) -> Any | None:
-    """The message class of a type such as sensor_msgs/msg/Image; None if it is not installed."""
-    package, _, message = name.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), message, None)
-    except ImportError:
-        return None
+    """The message class of a type such as sensor_msgs/msg/Image; None if there is none."""
+    match name.split("/"):
+        case [package, "msg", message]:
+            try:
+                return getattr(importlib.import_module(f"{package}.msg"), message, None)
+            except ImportError:
+                return None
+    return None
 
 
 def stamp_of(data: bytes) -> int | None:

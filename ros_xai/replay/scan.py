@@ -42,7 +42,7 @@ class TopicScan:
 
 @dataclass(frozen=True)
 class Scan:
-    """A whole bag: times in seconds, damages as sentences."""
+    """A whole bag: times in seconds, damages and what is foreign to ROS 2 as sentences."""
 
     sha256: str
     start_s: float
@@ -50,6 +50,7 @@ class Scan:
     messages: int
     topics: tuple[TopicScan, ...]
     damages: tuple[str, ...]
+    foreign: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -81,6 +82,7 @@ def scan(bag: Bag, seen: Callable[[], None] = lambda: None) -> Scan:
             for name, topic in bag.topics.items()
         ),
         damages=tuple(bag.damages),
+        foreign=tuple(bag.foreign),
     )
 
 

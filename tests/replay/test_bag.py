@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mcap.writer import Writer as McapWriter
 from rosbags.interfaces import (
     Qos,
     QosDurability,
@@ -151,6 +152,43 @@ def test_types_that_the_bag_defines_itself_are_decoded(tmp_path: Path) -> None:
     assert bag.decode(record).value == 1.5
     with pytest.raises(DecodeError, match="no definition"):
         bag.decode(Record("/x", "other_msgs/msg/Unknown", 1, b""))
+
+
+@pytest.mark.parametrize(
+    ("schema", "encoding", "told"),
+    [
+        (("foxglove.Log", "jsonschema"), "json", "/app: 2 x foxglove.Log in json"),
+        (None, "json", "/app: 2 x no type in json"),
+        (None, "cdr", "/app: 2 x no type in cdr"),
+        (("std_msgs/msg/String", "ros2msg"), "json", "/app: 2 x std_msgs/msg/String in json"),
+        (("foxglove.Log", "ros2msg"), "cdr", "/app: 2 x foxglove.Log in cdr"),
+    ],
+)
+def test_what_is_no_ros_2_in_an_mcap_file_is_named_and_left_out(
+    tmp_path: Path, schema: tuple[str, str] | None, encoding: str, told: str
+) -> None:
+    path = tmp_path / "mixed.mcap"
+    with path.open("wb") as file:
+        writer = McapWriter(file)
+        writer.start(profile="ros2")
+        definition, _ = typestore().generate_msgdef(COMPRESSED, ros_version=2)
+        ours = writer.register_channel(
+            "/camera", "cdr", writer.register_schema(COMPRESSED, "ros2msg", definition.encode())
+        )
+        number = 0 if schema is None else writer.register_schema(*schema, b"string data")
+        foreign = writer.register_channel("/app", encoding, number)
+        for index in range(6):
+            message = compressed(index + 1, "camera", bytes([index]) * 50, "jpeg")
+            data = bytes(typestore().serialize_cdr(message, COMPRESSED))
+            writer.add_message(ours, index, data, index)
+            if index in (1, 4):
+                writer.add_message(foreign, index, b"{}", index)
+        writer.finish()
+    bag = Bag(path)
+    assert payloads(bag) == list(range(6))
+    assert bag.damages == []
+    assert list(bag.topics) == ["/camera"]
+    assert [text.replace("__schemaless__", "no type") for text in bag.foreign] == [told]
 
 
 def typestore_with(types: Any) -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 from ros_xai.cli import app
+from ros_xai.world.bag_writer import BagWriter
 
 
 def test_info_lists_topics_and_findings(drive: Path) -> None:
@@ -34,6 +36,18 @@ def test_info_of_a_bag_without_its_end_is_no_failure(drive: Path) -> None:
     assert result.exit_code == 0
     assert "41 messages" in result.output
     assert "damaged: drive.mcap breaks off" in result.output
+
+
+def test_info_names_what_is_not_played(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.mcap"
+    with BagWriter(path) as bag:
+        bag.image("/image", 1, "camera", np.zeros((2, 2), np.uint8), "mono8")
+        notes = bag._writer.register_channel("/notes", "json", 0)
+        bag._writer.add_message(notes, 1, b"{}", 1)
+    result = CliRunner().invoke(app, ["bag", "info", str(path)])
+    assert result.exit_code == 0
+    assert "1 messages" in result.output
+    assert "not played: /notes: 1 x" in result.output
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image, PointCloud2
 
 from ros_xai.replay.bag import Bag
+from ros_xai.replay.player import find_type
 from ros_xai.replay.session import UNANSWERED, Pace, ReplayError, Session
 from ros_xai.world.bag_writer import BagWriter
 
@@ -261,6 +262,15 @@ def test_topics_without_a_message_package_are_named(
     out = tmp_path / "outputs.mcap"
     session = Session(Bag(bag_of(write)), [], None, out, Pace(lockstep=True), ros_context)
     assert session.run().unplayable == ["/tf"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["none_msgs/msg/Image", "sensor_msgs/msg/Imagine", "foxglove.Log", "sensor_msgs/Image", ""],
+)
+def test_a_type_that_is_not_installed_or_none_has_no_class(name: str) -> None:
+    assert find_type("sensor_msgs/msg/Image") is Image
+    assert find_type(name) is None
 
 
 def test_a_subscription_that_cannot_match_stops_the_start(
