@@ -11,7 +11,6 @@ import typer
 import yaml
 from numpy.typing import NDArray
 
-from ros_xai.core.config import ConfigError
 from ros_xai.data.segmentation import CAMVID, Classes, DataError, LabelledFolder
 from ros_xai.generation.images import ImageGenerator, StyleBank
 from ros_xai.generation.layouts import LayoutGenerator
@@ -148,8 +147,8 @@ def train(
         typer.Argument(help="Which one."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of weights and card.")] = Path("out/generate"),
-    steps: Annotated[float, typer.Option(help="Share of the recipe's steps.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    steps: Annotated[float, typer.Option(min=0.001, help="Share of the recipe's steps.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
 ) -> None:
     """Train a network that ships: layout, image, decisions ("may move on" and its oracle), refine
     (goes on with image in --out, told by the decisions there), rebuilt (the decisions anew, also on
@@ -162,7 +161,7 @@ def train(
     from ros_xai.training.distributed import process_group
     from ros_xai.training.generation_ship import SHIPPED, write
 
-    with process_group() as process:
+    with _errors(), process_group() as process:
         trained = SHIPPED[name](out, seed, steps, process)
         if process.is_first:
             typer.echo(f"{write(trained)} written")
@@ -198,7 +197,7 @@ class _errors:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PaletteError | DataError | ConfigError | OSError):
+        if isinstance(error, ValueError | FloatingPointError | OSError):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ros_xai.generation.image_network import ImageConfig, ImageNetwork, PatchCritic
+from ros_xai.training.checkpoint import digest
 from ros_xai.training.distributed import Process
 from ros_xai.training.layout import one_hot
 from ros_xai.training.loop import ALONE, LoopConfig, Metrics, descend, generator, turns
@@ -127,7 +128,12 @@ class ImageTrainer:
     def train(self, folder: Path, show: bool = True) -> ImageNetwork:
         """All steps, on from the checkpoint in `folder`; returns the network in evaluation mode."""
         self.network.train()
-        turns(self.step, self.both, self.optimizer, self.loop, folder, self.process, show=show)
+        images = [data.images for data in (self.moments, self.data) if data is not None]
+        about = {"images": digest(*images), "schedule": self.recipe.steps, **asdict(self.recipe)}
+        turns(
+            self.step, self.both, self.optimizer, self.loop, folder, self.process,
+            show=show, about=about,
+        )  # fmt: skip
         return self.network.cpu().eval()
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ros_xai.explanation.steex_decision import DecisionConfig, DecisionNetwork
 from ros_xai.generation.scenes import CAUSES
+from ros_xai.training.checkpoint import digest
 from ros_xai.training.distributed import Process
 from ros_xai.training.generation_data import Scenes
 from ros_xai.training.generation_rebuilt import Rebuilding, Rebuilt
@@ -100,7 +101,9 @@ def train_decision(
         weight_decay=1e-4,
         clip_norm=5.0,
     )
-    fit(learner, make_batch, loop, folder, process, show=show)
+    images = [scenes.pairs.images, *([] if again is None else [again.images])]
+    about = {"images": digest(*images), **asdict(recipe)}
+    fit(learner, make_batch, loop, folder, process, show=show, about=about)
     return learner.network.cpu().eval().requires_grad_(False)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ros_xai.generation.layout_network import Critic, LayoutConfig, LayoutNetwork, Scale
 from ros_xai.generation.palette import PaletteModel, filled
 from ros_xai.generation.semantic_palette import entropy, recovery, spread
+from ros_xai.training.checkpoint import digest
 from ros_xai.training.distributed import Process
 from ros_xai.training.loop import ALONE, LoopConfig, Metrics, descend, generator, turns
 
@@ -97,7 +98,12 @@ class LayoutTrainer:
     def train(self, folder: Path, show: bool = True) -> LayoutNetwork:
         """All scales, one after the other, on from the checkpoint in `folder`; returns the averaged
         generator."""
-        turns(self.step, self.all, self.optimizer, self.loop, folder, self.process, show=show)
+        recipe = self.recipe
+        about = {"labels": digest(self.labels), "schedule": recipe.steps, **asdict(recipe)}
+        turns(
+            self.step, self.all, self.optimizer, self.loop, folder, self.process,
+            show=show, about=about,
+        )  # fmt: skip
         return self.averaged.module.cpu().eval()
 
     def step(self, number: int) -> Metrics:

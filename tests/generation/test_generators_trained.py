@@ -6,10 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from ros_xai.training.checkpoint import AnotherRun
+from ros_xai.training.generation import ImageRecipe, ImageTrainer
+from ros_xai.training.layout import LayoutRecipe, LayoutTrainer
+from tests.generation.test_images import SMALL as IMAGE
+from tests.generation.test_images import streets
+from tests.generation.test_layouts import PALETTES, bands
+from tests.generation.test_layouts import SMALL as LAYOUT
 
 SCRIPT = Path(__file__).parent / "train_generators.py"
 ROOT = Path(__file__).parents[2]
@@ -46,3 +55,21 @@ def test_a_killed_training_ends_as_the_undisturbed_one(alone: Path, tmp_path: Pa
 def test_two_processes_learn_what_one_does(alone: Path, tmp_path: Path) -> None:
     assert run(tmp_path, torchrun=(*TOGETHER, *PORT)) == 0
     assert all(same(alone, tmp_path, name) for name in NETWORKS)
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
+    layouts, images = LayoutRecipe(LAYOUT, steps=(1, 1), batch=2), ImageRecipe(IMAGE, 1, batch=1)
+
+    def layout(recipe: LayoutRecipe, count: int) -> None:
+        LayoutTrainer(recipe, bands(count), PALETTES).train(tmp_path / "layout", show=False)
+
+    def image(recipe: ImageRecipe, count: int) -> None:
+        ImageTrainer(recipe, None, streets(count)).train(tmp_path / "image", show=False)
+
+    for train, recipe in ((layout, layouts), (image, images)):
+        train(recipe, 4)
+        train(recipe, 4)
+        with pytest.raises(AnotherRun, match=r"rate \S+ there, 0.1 asked"):
+            train(replace(recipe, rate=0.1), 4)
+        with pytest.raises(AnotherRun, match="there"):
+            train(recipe, 6)
