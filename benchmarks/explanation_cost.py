@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> None:
         node("depth", ("image", "points", "camera_info"), T_camera_lidar=T, publish_sparse=True),
         node(
             "explanation",
-            ("image", "depth/sparse", "depth/camera_info"),
+            ("image", "depth/sparse", "camera_info"),
             on_request=True,
             region="[280, 85, 360, 130]",
         ),

@@ -17,6 +17,7 @@ from std_srvs.srv import Trigger
 from ros_xai.explanation.steex import Counterfactual, SteexConfig, Step
 from ros_xai.explanation.steex_decision import DecisionNetwork, load_decisions
 from ros_xai.generation.images import ImageGenerator
+from ros_xai.nodes.camera import listen_to_images
 from ros_xai.nodes.counterfactual_config import CounterfactualConfig
 from ros_xai.nodes.counterfactual_scene import Scene, pictures, scene_of
 from ros_xai.nodes.host import run
@@ -70,7 +71,7 @@ class CounterfactualNode(PerceptionNode[CounterfactualConfig, NDArray[np.uint8]]
 
     def connect(self) -> None:
         """Subscribes to the camera."""
-        self.listen(Image, "image", "image", self._on_image)
+        listen_to_images(self, "image", self._on_image)
 
     def unload(self) -> None:
         """Frees the networks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ros_xai.ros.parameters import NodeConfig, parameter
 
@@ -21,6 +22,9 @@ class CounterfactualConfig(NodeConfig):
     )
     segmentation_weights: str = parameter(
         "", "a .safetensors file of the segmenter; empty: the shipped one", reload=True
+    )
+    image_transport: Literal["raw", "compressed"] = parameter(
+        "raw", "raw: subscribe to image; compressed: to image/compressed", reload=True
     )
     regions: str = parameter(
         "", "classes whose look may change, as car,sign; empty: all that are seen"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from ros_xai.core.beams import SilentBeams
 from ros_xai.core.geometry import transform
@@ -22,6 +22,7 @@ from ros_xai.core.pointcloud import keep_rings, rings_from_elevation, sparse_dep
 from ros_xai.depth.estimator import SHIPPED, DepthEstimator
 from ros_xai.engines.bundle import read_bundle
 from ros_xai.engines.compile import ENGINE_NAMES
+from ros_xai.nodes.camera import listen_to_images, rectified
 from ros_xai.nodes.depth_config import DepthConfig
 from ros_xai.nodes.host import run
 from ros_xai.ros import camera_info, images, pointclouds
@@ -93,10 +94,7 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
 
     def connect(self) -> None:
         """Subscribes to the camera and the LiDAR."""
-        if self.config.image_transport == "compressed":
-            self.listen(CompressedImage, "image/compressed", "image", self._on_image)
-        else:
-            self.listen(Image, "image", "image", self._on_image)
+        listen_to_images(self, "image", self._on_image)
         self.listen(CameraInfo, "camera_info", "camera_info", self._on_camera_info)
         self.listen(PointCloud2, "points", "points", self._on_points)
 
@@ -208,7 +206,7 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         estimator = self._estimator
         assert estimator is not None  # the worker runs between load and unload only
         with stages("preprocess"):
-            rgb, camera = _rectified(inputs.rgb, inputs.camera)
+            rgb, camera = rectified(inputs.rgb, inputs.camera)
             sparse = self._projected(inputs.cloud, camera, frame.header.frame_id, config)
         with stages("inference"):
             depth = estimator(rgb, sparse, camera.intrinsics)
@@ -272,14 +270,6 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
                 "bad_transform", f"{error}; publish it on /tf_static or set T_camera_lidar"
             ) from error
         return to_matrix(found)
-
-
-def _rectified(rgb: NDArray[np.uint8], camera: Camera) -> tuple[NDArray[np.uint8], Camera]:
-    camera.check_size(*rgb.shape[:2])
-    if camera.is_rectified:
-        return rgb, camera
-    rectify = rectifier(camera)
-    return rectify(rgb), rectify.camera
 
 
 @lru_cache(maxsize=8)

@@ -22,10 +22,12 @@ from ros_xai.data.forecasting import FORECAST
 from ros_xai.depth.estimator import DepthEstimator
 from ros_xai.forecasting.forecaster import Forecaster
 from ros_xai.nodes import explained, explained_forecast
+from ros_xai.nodes.camera import listen_to_images, rectified
 from ros_xai.nodes.explained_view import View
 from ros_xai.nodes.explanation_config import ExplanationConfig
 from ros_xai.nodes.traffic import AnyNode, Moment, Traffic
 from ros_xai.ros import camera_info, forecasts, images, pointclouds
+from ros_xai.ros.camera_info import Camera
 from ros_xai.ros.errors import MessageError
 from ros_xai.ros.pipeline import Arrival
 from ros_xai.ros.synchronizers import nanoseconds
@@ -78,7 +80,7 @@ class SegmentationTask:
                 rgb = arrival.converted(images.to_rgb)
             submit(arrival, partial(self._ask, rgb))
 
-        node.listen(Image, "image", "answer", on_image)
+        listen_to_images(node, "answer", on_image)
 
     def _ask(self, rgb: NDArray[np.uint8], config: ExplanationConfig) -> View:
         if config.target not in self._names:
@@ -94,7 +96,8 @@ class SegmentationTask:
 
 
 class DepthTask:
-    """`depth/sparse`, which depth publishes with its depth, beside the image of its stamp."""
+    """`depth/sparse`, which depth publishes with its depth, beside the image of its stamp, which
+    is rectified as depth does it: by the newest `camera_info`."""
 
     def __init__(self, config: ExplanationConfig) -> None:
         weights = config.weights or None
@@ -102,7 +105,7 @@ class DepthTask:
             weights, config.engine, config.threads, config.max_pixels
         )
         self._images: Recent[NDArray[np.uint8]] = Recent()
-        self._intrinsics: NDArray[np.float64] | None = None
+        self._camera: Camera | None = None
 
     def connect(self, node: AnyNode, submit: Submit) -> None:
         def on_image(arrival: Arrival) -> None:
@@ -110,37 +113,38 @@ class DepthTask:
             self._images.put(stamp, arrival.converted(images.to_rgb))
 
         def on_camera_info(arrival: Arrival) -> None:
-            self._intrinsics = camera_info.from_message(arrival.message).intrinsics
+            self._camera = camera_info.from_message(arrival.message)
 
         def on_sparse(arrival: Arrival) -> None:
             submit(arrival, self._paired(arrival.message))
 
-        node.listen(Image, "image", "image", on_image)
-        node.listen(CameraInfo, "depth/camera_info", "camera_info", on_camera_info)
+        listen_to_images(node, "image", on_image)
+        node.listen(CameraInfo, "camera_info", "camera_info", on_camera_info)
         node.listen(Image, "depth/sparse", "answer", on_sparse)
 
     def _paired(self, message: Image) -> Ask:
-        rgb, intrinsics = self._images.of(nanoseconds(message.header.stamp)), self._intrinsics
-        if rgb is None or intrinsics is None:
-            missing = "the image of its stamp" if rgb is None else "depth/camera_info"
+        rgb, camera = self._images.of(nanoseconds(message.header.stamp)), self._camera
+        if rgb is None or camera is None:
+            missing = "the image of its stamp" if rgb is None else "camera_info"
             raise MessageError("unpaired", f"depth/sparse without {missing}")
         sparse = images.to_array(message)
         if sparse.shape != rgb.shape[:2]:
             raise MessageError(
                 "bad_size", f"image {rgb.shape[:2]} and depth/sparse {sparse.shape} differ"
             )
-        return partial(self._ask, rgb, sparse, intrinsics)
+        return partial(self._ask, rgb, sparse, camera)
 
     def _ask(
         self,
         rgb: NDArray[np.uint8],
         sparse: NDArray[np.float32],
-        intrinsics: NDArray[np.float64],
+        camera: Camera,
         config: ExplanationConfig,
     ) -> View:
+        rgb, camera = rectified(rgb, camera)
         make = explained.depth_by_lidar if config.by == "lidar" else explained.depth_by_image
         returns = np.nan_to_num(sparse.astype(np.float32))
-        box = make(self._estimator, rgb, returns, intrinsics, config.batch_size)
+        box = make(self._estimator, rgb, returns, camera.intrinsics, config.batch_size)
         return View(explained.about_depth(box, _region(rgb, config)), rgb)
 
 

@@ -37,6 +37,9 @@ class ExplanationConfig(TrafficConfig):
         bounds=(1024, 4_000_000),
         reload=True,
     )
+    image_transport: Literal["raw", "compressed"] = parameter(
+        "raw", "raw: subscribe to image; compressed: to image/compressed", reload=True
+    )
     niceness: int = parameter(
         10, "niceness of the working thread, so that other nodes come first", bounds=(0, 19)
     )

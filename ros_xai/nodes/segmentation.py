@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from ros_xai.data.segmentation import Classes
 from ros_xai.engines.compile import ENGINE_NAMES
+from ros_xai.nodes.camera import listen_to_images
 from ros_xai.nodes.host import run
 from ros_xai.nodes.segmentation_config import SegmentationConfig
 from ros_xai.ros import images, qos
@@ -59,10 +60,7 @@ class SegmentationNode(PerceptionNode[SegmentationConfig, NDArray[np.uint8]]):
         """Subscribes to the camera and tells the names of the labels."""
         assert self._current is not None  # activation comes after load
         self._publish_names(self._current.segmenter.classes)
-        if self.config.image_transport == "compressed":
-            self.listen(CompressedImage, "image/compressed", "image", self._on_image)
-        else:
-            self.listen(Image, "image", "image", self._on_image)
+        listen_to_images(self, "image", self._on_image)
 
     def unload(self) -> None:
         """Frees the network."""

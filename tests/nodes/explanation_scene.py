@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from ros_xai.nodes.explanation import ExplanationNode
@@ -19,7 +19,7 @@ from ros_xai.ros import images
 from tests.waiting import until
 
 HEIGHT, WIDTH = 64, 128
-INPUTS = {"image": Image, "depth/camera_info": CameraInfo, "depth/sparse": Image}
+INPUTS = {"image": Image, "camera_info": CameraInfo, "depth/sparse": Image}
 QUICK = {"rows": 2, "columns": 4, "publish_every": 20, "budget_ms": 1e5, "by": "lidar",
          "ms_per_second": 1000.0, "region": [8, 24, 40, 56], "idle": False}  # fmt: skip
 
@@ -54,13 +54,17 @@ class Scene:
 
     def __init__(self, context: Any, *others: Node, **parameters: Any) -> None:
         start: dict[str, Any] = dict(QUICK)
-        for topic in INPUTS:
+        inputs: dict[str, Any] = dict(INPUTS)
+        if parameters.get("image_transport") == "compressed":
+            del inputs["image"]
+            inputs["image/compressed"] = CompressedImage
+        for topic in inputs:
             start[f"qos_overrides./{topic}.subscription.reliability"] = "reliable"
         start |= parameters
         overrides = [Parameter(name, value=value) for name, value in start.items()]
         self.node = ExplanationNode(context=context, parameter_overrides=overrides)
         self.peer = Node("peer", context=context)
-        self.senders = {t: self.peer.create_publisher(kind, t, 10) for t, kind in INPUTS.items()}
+        self.senders = {t: self.peer.create_publisher(kind, t, 10) for t, kind in inputs.items()}
         self.heatmaps: list[Image] = []
         self.overlays: list[Image] = []
         self.reports: list[DiagnosticArray] = []
@@ -76,7 +80,8 @@ class Scene:
             self.executor.add_node(node)
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
-        heard = ["image"] if parameters.get("task") == "segmentation" else list(INPUTS)
+        by_image = parameters.get("task") == "segmentation"
+        heard = [topic for topic in inputs if "image" in topic or not by_image]
         until(lambda: all(self.senders[topic].get_subscription_count() for topic in heard))
         until(lambda: self.node._faithfulness.get_subscription_count() == 1)
 
@@ -87,7 +92,7 @@ class Scene:
 
     def frame(self, milliseconds: int) -> None:
         self.send("image", image(milliseconds))
-        self.send("depth/camera_info", camera(milliseconds))
+        self.send("camera_info", camera(milliseconds))
         self.send("depth/sparse", sparse(milliseconds))
 
     def accounted(self) -> bool:

@@ -18,7 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from safetensors.torch import save_file
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -74,11 +74,17 @@ class Car:
     """The node, a peer that sends images, asks and keeps what is said, and their executor."""
 
     def __init__(self, context: Any, parameters: dict[str, Any]) -> None:
-        start = {"qos_overrides./image.subscription.reliability": "reliable", **parameters}
+        compressed = parameters.get("image_transport") == "compressed"
+        self.topic = "image/compressed" if compressed else "image"
+        start = {
+            f"qos_overrides./{self.topic}.subscription.reliability": "reliable",
+            **parameters,
+        }
         overrides = [Parameter(name, value=value) for name, value in start.items()]
         self.node = CounterfactualNode(context=context, parameter_overrides=overrides)
         self.peer = Node("peer", context=context)
-        self.sender = self.peer.create_publisher(Image, "image", 10)
+        kind = CompressedImage if compressed else Image
+        self.sender = self.peer.create_publisher(kind, self.topic, 10)
         self.told: list[DiagnosticArray] = []
         self.shown: list[Image] = []
         self.peer.create_subscription(
@@ -102,9 +108,12 @@ class Car:
         return future.result()
 
     def send(self, stamp: int) -> None:
-        before = self.node.received["/image"]
-        self.sender.publish(picture(stamp))
-        until(lambda: self.node.received["/image"] > before and self.node.idle())
+        message = picture(stamp)
+        if self.topic != "image":
+            message = images.compress(images.to_rgb(message), "png", header=message.header)
+        before = self.node.received[f"/{self.topic}"]
+        self.sender.publish(message)
+        until(lambda: self.node.received[f"/{self.topic}"] > before and self.node.idle())
 
     def last(self) -> dict[str, str]:
         return {v.key: v.value for v in self.told[-1].status[0].values}
@@ -152,6 +161,15 @@ def test_only_the_image_after_a_request_is_explained_and_every_step_is_told(car)
     assert {"image", "reconstruction", "counterfactual", "changed"} <= set(figures)
     last_step = {v.key: v.value for v in c.told[-2].status[0].values}
     assert figures["counterfactual"] == last_step["probability"]
+
+
+def test_a_compressed_image_is_explained(car):
+    c = car(image_transport="compressed")
+    c.ask()
+    c.send(1)
+    until(lambda: c.shown)
+    assert c.shown[0].header == picture(1).header
+    assert not c.node.drops
 
 
 def test_regions_that_no_class_bears_are_counted_drops(car):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -95,6 +96,53 @@ def test_what_cannot_be_explained_is_a_counted_drop(scenes) -> None:
     until(lambda: scene.node.drops["answer.region"] == 1)
     assert scene.node.drops == {"answer.unpaired": 1, "answer.region": 1}
     until(scene.accounted)
+
+
+def test_depth_of_a_distorted_camera_is_explained_in_its_own_geometry(scenes) -> None:
+    """The rectified image, by OpenCV's own undistort; a raw one of noise is nowhere like it."""
+    scene = scenes()
+    lens = camera(100)
+    lens.distortion_model, lens.d = "plumb_bob", [-0.4, 0.1, 0.0, 0.0, 0.0]
+    lens.p = [90.0, 0.0, 60.0, 0.0, 0.0, 90.0, 33.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    scene.send("image", image(100))
+    scene.send("camera_info", lens)
+    scene.send("depth/sparse", sparse(100))
+    until(lambda: scene.reports)
+    until(lambda: len(scene.overlays) == scene.node.published["/explanation/overlay"])
+    raw = images.to_rgb(image(100))
+    K, P = np.reshape(lens.k, (3, 3)), np.reshape(lens.p, (3, 4))
+    rectified = cv2.undistort(raw, K, np.array(lens.d), None, P[:, :3])
+    weak = images.to_array(scene.heatmaps[-1]) < 1e-3 * images.to_array(scene.heatmaps[-1]).max()
+    shown = images.to_rgb(scene.overlays[-1]).astype(int)
+    assert weak.sum() > 1000
+    # OpenCV's two remaps differ by a rounding, and the heat is not quite zero.
+    assert np.abs(shown - rectified)[weak].mean() < 5 < np.abs(shown - raw)[weak].mean()
+    assert not scene.node.drops
+
+
+def test_a_camera_info_of_another_image_is_a_counted_drop(scenes) -> None:
+    scene = scenes()
+    other = camera(100)
+    other.width = 640
+    scene.send("camera_info", other)
+    scene.send("image", image(100))
+    scene.send("depth/sparse", sparse(100))
+    until(lambda: scene.node.drops == {"answer.camera_info": 1})
+    until(scene.accounted)
+
+
+@pytest.mark.parametrize("task", ["depth", "segmentation"])
+def test_compressed_images_are_explained(scenes, task) -> None:
+    scene = scenes(image_transport="compressed", task=task, by="image", target="none", region=[])
+    picture = images.compress(images.to_rgb(image(100)), "png", header=header(100))
+    scene.send("image/compressed", picture)
+    if task == "depth":
+        scene.send("camera_info", camera(100))
+        scene.send("depth/sparse", sparse(100))
+        until(lambda: scene.overlays)
+        assert images.to_rgb(scene.overlays[0]).shape == (HEIGHT, WIDTH, 3)
+    else:
+        until(lambda: scene.node.drops == {"answer.target": 1})
 
 
 def test_deactivation_ends_an_explanation_at_once(scenes) -> None:

@@ -152,8 +152,9 @@ def test_names_and_colours_of_the_labels_are_latched(camera, tmp_path):
 
 def test_compressed_images_are_answered_without_an_overlay_where_none_is_wanted(camera, tmp_path):
     c = camera(bundle(tmp_path, "road", "sky"), image_transport="compressed", publish_overlay=False)
-    c.send(images.compress(images.to_array(picture(1)), "png", picture(1).header))
+    c.send(images.compress(images.to_array(picture(1)), "png", header=picture(1).header))
     until(lambda: c.labels)
+    assert c.labels[0].header == picture(1).header
     assert not c.overlay
 
 
