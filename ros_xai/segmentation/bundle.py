@@ -92,6 +92,8 @@ def load_bundle(path: Path | str) -> Bundle:
         )
     if len(names) != config.classes or len(set(names)) != len(names):
         raise BundleError(f"{path}: expected {config.classes} different class names; got {names}")
+    if not all(value in range(256) for color in colors for value in color):
+        raise BundleError(f"{path}: expected colours of three numbers 0 to 255; got {colors}")
     try:
         network = SegmentationNetwork(config)
         tensors = load_tensors(weights)

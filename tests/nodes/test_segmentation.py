@@ -213,6 +213,7 @@ def test_a_bundle_that_fails_its_checks_is_refused_and_the_old_one_goes_on(camer
         ("network", {"classes": 3, "heads": [["a.b", "fused"]]}, "module name"),
         ("sha256", None, "the card is of other weights"),
         ("classes", 3, "expected NAME.safetensors with its card"),
+        ("classes", [{"name": n, "color": "red"} for n in ("a", "road", "sky")], "three numbers"),
     ],
 )
 def test_a_card_that_holds_what_it_should_not_is_refused_by_the_service(
