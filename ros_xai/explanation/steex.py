@@ -203,11 +203,12 @@ class Steex:
         """The counterfactual of the fewest regions that flip the decision, else None.
 
         Sets of 1 to `largest` of the first `among` regions of `order` are tried, small ones first;
-        `order` says which to try first: those that the whole scene's counterfactual changed most.
+        `order` says which to try first: those that the whole search changed most. Regions that the
+        whole search was not allowed to change are not tried.
         """
         if not whole.success:
             return None
-        candidates = [region for region in order if region in self.present][:among]
+        candidates = [region for region in order if region in whole.regions][:among]
         for size in range(1, largest + 1):
             for regions in itertools.combinations(candidates, size):
                 found = self.explain(regions)

@@ -114,6 +114,23 @@ def test_the_smallest_set_is_one_region_or_the_two_that_are_needed():
     assert pair is not None and pair.regions == (1, 2)
 
 
+def test_the_smallest_set_is_of_the_regions_that_were_asked():
+    """Class 2 alone would do, but only 0 and 1 may change, which it takes both."""
+
+    def pair_or_single(image: torch.Tensor) -> torch.Tensor:
+        red = (image[:, :1] * LAYOUT).sum(dim=(2, 3)) / LAYOUT.sum(dim=(2, 3)).clamp(min=1)
+        nudge = 0.05 * red[:, :3].sum(dim=1)
+        return 8 * torch.maximum(red[:, :2].mean(dim=1) - 0.8, red[:, 2] - 0.8) + nudge
+
+    config = SteexConfig(proximity=0.01, rate=0.05, margin=0.5, kept=0.2)
+    start = torch.zeros_like(START)
+    search = Steex(render, pair_or_single, render(start[None]), start, [0, 1, 2], config)
+    everything = search.smallest(search.explain(), [2, 0, 1])
+    assert everything is not None and everything.regions == (2,)
+    asked = search.smallest(search.explain([0, 1]), [2, 0, 1])
+    assert asked is not None and asked.regions == (0, 1)
+
+
 def test_nothing_is_smallest_when_nothing_flips():
     search = scene(lambda image: image.sum().reshape(1) * 0 - 3)
     assert search.smallest(search.explain(), [0, 1, 2]) is None
