@@ -131,7 +131,12 @@ def _parameter(text: str) -> tuple[str, str, Any]:
             f"expected NODE:NAME:=VALUE with NODE one of {', '.join(NODES)}; got {text}",
             param_hint="--param",
         )
-    return node, name, yaml.safe_load(value)
+    try:
+        return node, name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise typer.BadParameter(
+            f"expected VALUE in YAML; got {text}: {_line(error)}", param_hint="--param"
+        ) from None
 
 
 def ros_arguments(
@@ -161,12 +166,20 @@ def _from_file(name: str) -> list[str]:
     path = Path(name)
     if not path.suffix:
         path = _config_file(f"{name}.yaml")
-    content = yaml.safe_load(path.read_text())
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {_line(error)}") from None
     if not isinstance(content, dict) or not all(
         isinstance(side, str) for pair in content.items() for side in pair
     ):
         raise ValueError(f"expected lines FROM: TO in {path}")
     return [f"{old}:={new}" for old, new in content.items()]
+
+
+def _line(error: yaml.YAMLError) -> str:
+    """What is wrong, without the text and the place that YAML shows below."""
+    return getattr(error, "problem", None) or str(error)
 
 
 def _config_file(name: str) -> Path:

@@ -34,11 +34,16 @@ def run_all(make: Callable[[], Sequence[Node]], args: list[str] | None = None) -
     rclpy's own handlers end the context first, and with it the publishers that a frame in work
     still needs; so the signals are taken here, in a main thread that has nothing else to do.
 
-    Returns the exit code: 0 after a signal, 1 when the executor failed, 2 for unusable parameters.
+    Returns the exit code: 0 after a signal, 1 when the executor failed, 2 for unusable arguments
+    or parameters.
     """
     stop = threading.Event()
     _stop_on_signals(stop)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # of rcl, which ends with where in its sources it arose
+        print(" ".join(str(error).split(", at /")[0].split()), file=sys.stderr)
+        return 2
     try:
         nodes = make()
     except ConfigError as error:

@@ -74,6 +74,7 @@ def test_a_remap_by_hand_comes_after_the_file_and_so_wins(started):
         (("--nodes", "depth,tracking"), "got tracking"),
         (("--remap", "image=/a"), "FROM:=TO"),
         (("--param", "depht:rings:=[1]"), "NODE:NAME:=VALUE"),
+        (("--param", "depth:rings:=[56,"), "expected VALUE in YAML; got depth:rings:=[56,"),
         (("--remaps", "nothing"), "nothing.yaml"),
         (("--remaps", str(CONFIG / "perception.yaml")), "FROM: TO"),
         (("--config", "no_such.yaml"), "no_such.yaml"),
@@ -83,4 +84,12 @@ def test_wrong_arguments_are_refused_with_what_was_expected(started, arguments, 
     result = run(*arguments)
     assert result.exit_code == 2
     assert text in result.output.replace("\n", "").replace("│", "").replace("  ", " ")
+    assert not started
+
+
+def test_remappings_that_are_no_yaml_are_refused(started, tmp_path):
+    (tmp_path / "broken.yaml").write_text("image: [1")
+    result = run("--separate", "--remaps", str(tmp_path / "broken.yaml"))
+    assert result.exit_code == 2
+    assert "is no YAML" in " ".join(result.output.replace("│", " ").split())
     assert not started

@@ -223,3 +223,23 @@ def test_what_cannot_run_ends_with_what_was_expected(car: Car) -> None:
     process = car.perception("--remap", "__node:=everything")
     assert process.wait(PATIENCE_S) == 2
     assert "expected the node depth; it was renamed to everything" in car.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--config", "{folder}/broken.yaml"), "Couldn't parse params file"),
+        (("--remap", "a b:=c"), "Couldn't parse remap rule: '-r a b:=c'"),
+    ],
+)
+def test_arguments_that_ros_cannot_read_end_it_with_one_line_even_if_respawned(
+    car: Car, arguments: tuple[str, ...], told: str
+) -> None:
+    (car.folder / "broken.yaml").write_text("depth:\n  rings: [1\n")
+    given = [each.format(folder=car.folder) for each in arguments]
+    process = car.start("perception", "--nodes", "depth", "--respawn", *given)
+    assert process.wait(PATIENCE_S) == 2
+    log = [line for line in car.log.read_text().splitlines() if "[rcl]" not in line]
+    started, why, ended = log
+    assert "started as process" in started and ended == "perception ended with code 2"
+    assert told in why and "/src/" not in why
