@@ -211,7 +211,9 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         with stages("inference"):
             depth = estimator(rgb, sparse, camera.intrinsics)
         with stages("postprocess"):
-            known = (depth > 0) & (depth < np.inf) & _seen(inputs.camera)
+            known = (depth > 0) & (depth < np.inf)
+            if not inputs.camera.is_rectified:
+                known &= rectifier(inputs.camera).seen
             if not known.all():
                 depth = np.where(known, depth, np.float32(np.nan))
             answer = images.to_message(depth, "32FC1", frame.header)
@@ -273,13 +275,6 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
 
 
 @lru_cache(maxsize=8)
-def _seen(camera: Camera) -> Any:
-    """Pixels of the rectified image that the camera sees, [H,W] or True for all."""
-    if camera.is_rectified:
-        return True
-    return rectifier(camera)(np.full((camera.height, camera.width), 255, np.uint8)) == 255
-
-
 def main(args: list[str] | None = None) -> None:
     """Runs the node until it is told to stop."""
     sys.exit(run([DepthNode], args))

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ros_xai.data.depth import DepthSample, Drive, Loaded
 from ros_xai.depth.deployed import make_engine
@@ -33,6 +34,8 @@ class AdaptationConfig:
     """Careful by default: a small rate, moving things masked, normalisation frozen, and returns
     that count three times as much as the picture (chosen on KITTI's frames 3, 9, ..., 45).
 
+    ``share``: how far from the weights at the start to the best ones it ends. Half way, what the
+    drive does not show is kept (Wortsman et al., "Robust fine-tuning", CVPR 2022).
     ``validation``: every so many frames one is kept out of training. ``drop_returns`` and
     ``drop_beam`` as in Beams: what the network must not copy.
     """
@@ -46,6 +49,7 @@ class AdaptationConfig:
     )
     drop_returns: float = 0.3
     drop_beam: float = 0.5
+    share: float = 0.5
     validation: int = 6
     evaluate_every: int = 50
     patience: int = 4
@@ -74,7 +78,7 @@ def adapt(
     process: Process = Process(),
     show: bool = True,
 ) -> AdaptationReport:
-    """Fine-tunes ``network`` in place; it ends with the weights of the best validation.
+    """Fine-tunes ``network`` in place, part of the way to the weights of the best validation.
 
     ``drive``: at least 6 frames at full resolution; ``rings``: the sensor's beams, of whose
     returns alone anything is learned; ``folder``: checkpoints and motions, an interrupted run
@@ -115,6 +119,7 @@ def adapt(
 
     learner = DepthLearner(DepthRecipe(architecture, config.objective), frozen_statistics=True)
     learner.network.load_state_dict(network.state_dict())
+    start = [parameter.detach().clone() for parameter in network.parameters()]
 
     def validate() -> Metrics:
         network.load_state_dict(learner.network.state_dict())
@@ -140,6 +145,9 @@ def adapt(
     about = {"drive": seen, "rings": list(rings), **asdict(config)}
     fit(learner, batches, loop, folder, process, stop, show, about)
     stop.restore_best()
+    with torch.no_grad():
+        for parameter, begun in zip(learner.network.parameters(), start):
+            parameter.lerp_(begun.to(parameter), 1 - config.share)
     return AdaptationReport(
         before, validate(), len(drive), float(motions.usable.mean()), gap, max(stop.scores)
     )
