@@ -75,10 +75,11 @@ def perception(
       ros_xai perception --remaps autoware --separate --respawn
       ros_xai perception --param depth:rings:=[56,40,24,8] --param depth:engine:=openvino
     """
-    chosen = [name for name in nodes.split(",") if name]
+    chosen = [name for name in nodes.split(",") if name] or [""]
     if unknown := [name for name in chosen if name not in NODES]:
         raise typer.BadParameter(
-            f"expected some of {', '.join(NODES)}; got {', '.join(unknown)}", param_hint="--nodes"
+            f"expected some of {', '.join(NODES)}; got {', '.join(unknown) or 'none'}",
+            param_hint="--nodes",
         )
     try:
         moved = [*_from_file(remaps), *(remap or [])]

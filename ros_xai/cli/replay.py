@@ -139,8 +139,11 @@ def _conclude(results: Results) -> None:
         wall = percentiles([answer["wall_ms"] for answer in results.timing["answers"]])
         shown |= {f"latency_ms.{name}, wall clock": ms for name, ms in wall.items()}
     _print(shown, page)
-    if metrics["frames_in"] and not metrics["frames_out"]:
-        typer.echo("error: no frame was answered; the log above and the report say why", err=True)
+    if not metrics["frames_out"]:
+        why = "the log above and the report say why"
+        if not metrics["frames_in"]:
+            why = "the bag holds no input that the nodes answer; the report lists its topics"
+        typer.echo(f"error: no frame was answered; {why}", err=True)
         raise typer.Exit(1)
 
 
@@ -156,10 +159,10 @@ def _print(metrics: dict[str, Any], page: Path) -> None:
 
 def _kinds(names: str) -> list[replaying.NodeKind]:
     kinds = []
-    for name in filter(None, names.split(",")):
+    for name in [each for each in names.split(",") if each] or [""]:
         if name not in NODES:
             raise typer.BadParameter(
-                f"expected some of {', '.join(NODES)}; got {name}", param_hint="--nodes"
+                f"expected some of {', '.join(NODES)}; got {name!r}", param_hint="--nodes"
             )
         module, kind, inputs, answer = NODES[name]
         make = getattr(importlib.import_module(f"ros_xai.nodes.{module}"), kind)

@@ -30,18 +30,24 @@ app = typer.Typer(help="The synthetic town: bags, datasets, checks.", no_args_is
 def bag(
     out: Annotated[Path, typer.Argument(help="Bag to write (.mcap).")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = BagConfig.seed,
-    seconds: Annotated[float, typer.Option(help="Length at 10 Hz.")] = BagConfig.seconds,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length at 10 Hz.")] = BagConfig.seconds,
     network: Annotated[str, typer.Option(help=", ".join(NETWORKS) + ".")] = "town",
     domain: Annotated[str, typer.Option(help=", ".join(DOMAINS) + ".")] = "clear",
     camera: Annotated[str, typer.Option(help="Mounting and focal length: a or b.")] = "a",
-    width: Annotated[int, typer.Option(help="Image width, pixels.")] = 640,
-    height: Annotated[int, typer.Option(help="Image height, pixels.")] = 192,
+    width: Annotated[int, typer.Option(min=16, help="Image width, pixels.")] = 640,
+    height: Annotated[int, typer.Option(min=16, help="Image height, pixels.")] = 192,
     distortion: Annotated[
         tuple[float, float, float, float], typer.Option(help="Lens: k1 k2 p1 p2 of plumb_bob.")
     ] = Camera.distortion,
-    beams: Annotated[int, typer.Option(help="LiDAR beams from +2 to -24.8 degrees.")] = 64,
-    range_noise: Annotated[float, typer.Option(help="Deviation of LiDAR ranges, m.")] = Lidar.noise,
-    drop_out: Annotated[float, typer.Option(help="Share of returns lost.")] = Lidar.drop_out,
+    beams: Annotated[
+        int, typer.Option(min=1, max=256, help="LiDAR beams from +2 to -24.8 degrees.")
+    ] = 64,
+    range_noise: Annotated[
+        float, typer.Option(min=0, max=10, help="Deviation of LiDAR ranges, m.")
+    ] = Lidar.noise,
+    drop_out: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of returns lost.")
+    ] = Lidar.drop_out,
     motion_distortion: Annotated[
         bool, typer.Option(help="LiDAR points as a moving sensor gives them: not compensated.")
     ] = False,
@@ -60,13 +66,13 @@ def bag(
         drop_out=drop_out,
         motion_distortion=motion_distortion,
     )
-    config = BagConfig(seed, seconds, network, domain, view, lidar)
-    with Progress() as progress:
-        task = progress.add_task("frames", total=config.frames)
-        try:
+    try:
+        config = BagConfig(seed, seconds, network, domain, view, lidar)
+        with Progress() as progress:
+            task = progress.add_task("frames", total=config.frames)
             write_bag(config, out, jobs, lambda done, _: progress.update(task, completed=done))
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     typer.echo(f"{out}: {config.frames} frames, {out.stat().st_size / 1e6:.1f} MB")
 
 
@@ -82,12 +88,14 @@ def dataset(
         Path | None, typer.Option(help="Folder; by default one in the user's cache.")
     ] = None,
     sequences: Annotated[
-        int | None, typer.Option(help="Drives, each in a town of its own.")
+        int | None, typer.Option(min=1, help="Drives, each in a town of its own.")
     ] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames per drive.")] = None,
-    stride: Annotated[int | None, typer.Option(help="Steps of 0.1 s between frames.")] = None,
-    width: Annotated[int | None, typer.Option(help="Image width, pixels.")] = None,
-    height: Annotated[int | None, typer.Option(help="Image height, pixels.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames per drive.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Steps of 0.1 s between frames.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Image width, pixels.")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="Image height, pixels.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same bytes.")] = None,
     domains: Annotated[str | None, typer.Option(help="Comma-separated; taken in turns.")] = None,
     networks: Annotated[str | None, typer.Option(help="Comma-separated; taken in turns.")] = None,
@@ -163,10 +171,10 @@ def check(
 def preview(
     out: Annotated[Path, typer.Argument(help="Picture to write (.png).")],
     seed: Annotated[int, typer.Option(help="Seed of the drive.")] = 4,
-    step: Annotated[int, typer.Option(help="Step of 0.1 s.")] = 90,
+    step: Annotated[int, typer.Option(min=0, help="Step of 0.1 s.")] = 90,
     network: Annotated[str, typer.Option(help=", ".join(NETWORKS) + ".")] = "grid",
-    width: Annotated[int, typer.Option(help="Width of one panel, pixels.")] = 352,
-    height: Annotated[int, typer.Option(help="Height of one panel, pixels.")] = 150,
+    width: Annotated[int, typer.Option(min=16, help="Width of one panel, pixels.")] = 352,
+    height: Annotated[int, typer.Option(min=16, help="Height of one panel, pixels.")] = 150,
 ) -> None:
     """Show one moment in every domain, with depth, classes and instances.
 

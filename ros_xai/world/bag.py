@@ -41,7 +41,11 @@ _LAMPS = (("brake", BRAKE, _RED), ("left", LEFT, _AMBER), ("right", RIGHT, _AMBE
 
 @dataclass(frozen=True)
 class BagConfig:
-    """What a bag holds; ``lidar`` and ``camera`` as their classes say."""
+    """What a bag holds; ``lidar`` and ``camera`` as their classes say.
+
+    Raises:
+        ValueError: a number that no bag can have.
+    """
 
     seed: int = 4
     seconds: float = 10.0
@@ -49,6 +53,18 @@ class BagConfig:
     domain: str = "clear"
     camera: Camera = field(default_factory=Camera)
     lidar: Lidar = field(default_factory=Lidar)
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("seconds", self.seconds, STEP, 1e5),
+            ("image width", self.camera.width, 16, 2**14),
+            ("image height", self.camera.height, 16, 2**14),
+            ("LiDAR beams", len(self.lidar.elevations), 1, 256),  # a ring is a byte
+            ("LiDAR noise", self.lidar.noise, 0.0, 10.0),
+            ("LiDAR drop-out", self.lidar.drop_out, 0.0, 1.0),
+        ):
+            if not low <= value <= high:  # NaN is in no range
+                raise ValueError(f"{name}: expected {low:g} to {high:g}; got {value:g}")
 
     @property
     def frames(self) -> int:

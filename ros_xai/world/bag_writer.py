@@ -39,10 +39,15 @@ class BagWriter:
 
     Stamps are nanoseconds; `log_ns`, the time of recording, is the stamp where not given. An
     exception inside the `with` block removes the unfinished file.
+
+    Raises:
+        ValueError: the path does not end in .mcap, by which readers know what a file is.
     """
 
     def __init__(self, path: Path | str, compress: bool = True) -> None:
         self.path = Path(path)
+        if self.path.suffix != ".mcap":
+            raise ValueError(f"expected a bag to write that ends in .mcap; got {path}")
         self.typestore = bag_messages.typestore()
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, tuple[int, str]] = {}

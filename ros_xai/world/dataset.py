@@ -62,6 +62,9 @@ class DatasetConfig:
                 raise ValueError(f"expected names of {sorted(known)}, got {unknown}")
         if self.camera not in CAMERAS:
             raise ValueError(f"expected a camera of {sorted(CAMERAS)}, got {self.camera!r}")
+        for count in ("sequences", "frames", "stride", "width", "height", "beams"):
+            if getattr(self, count) < 1:
+                raise ValueError(f"{count}: expected at least 1; got {getattr(self, count)}")
 
     def content_hash(self) -> str:
         """16 hex digits that name this content: configuration and world version."""

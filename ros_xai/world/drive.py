@@ -53,7 +53,11 @@ class Drive:
         last = self.steps - 1 if last is None else last
         scale = max(1, camera.width // 80)
         small = Camera(
-            **{**vars(camera), "width": camera.width // scale, "height": camera.height // scale}
+            **{
+                **vars(camera),
+                "width": camera.width // scale,
+                "height": max(camera.height // scale, 1),
+            }
         )
         metered = sorted({*range(0, last, _METERED), last})
         values = []

@@ -64,7 +64,7 @@ def simulate(
         ValueError: unknown network, or a duration that is not positive.
         RuntimeError: the network tool or the simulation failed.
     """
-    if seconds <= 0:
+    if not 0 < seconds < np.inf:
         raise ValueError(f"expected a positive duration in seconds, got {seconds}")
     config = config or TrafficConfig()
     net_xml = build_network(seed, network)

@@ -72,6 +72,7 @@ def test_a_remap_by_hand_comes_after_the_file_and_so_wins(started):
     ("arguments", "text"),
     [
         (("--nodes", "depth,tracking"), "got tracking"),
+        (("--nodes", ""), "expected some of depth"),
         (("--remap", "image=/a"), "FROM:=TO"),
         (("--param", "depht:rings:=[1]"), "NODE:NAME:=VALUE"),
         (("--param", "depth:rings:=[56,"), "expected VALUE in YAML; got depth:rings:=[56,"),

@@ -54,11 +54,22 @@ def test_info_names_what_is_not_played(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["info", "nowhere.mcap"], 1, "no bag at nowhere.mcap"),
+        (["from-kitti", "{kitti}", "no.db3"], 1, "that ends in .mcap; got no.db3"),
         (["from-kitti", "nowhere", "out.mcap"], 1, "nowhere is not a KITTI clip"),
         (["from-kitti", "nowhere", "out.mcap", "--rings", "top"], 2, "56,40,24,8; got top"),
     ],
 )
-def test_wrong_commands_say_what_is_wrong(arguments: list[str], code: int, message: str) -> None:
-    result = CliRunner().invoke(app, ["bag", *arguments])
+def test_wrong_commands_say_what_is_wrong(
+    arguments: list[str],
+    code: int,
+    message: str,
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [each.replace("{kitti}", str(data_dir / "kitti")) for each in arguments]
+    result = CliRunner().invoke(app, ["bag", *given])
     assert result.exit_code == code
+    assert not list(tmp_path.iterdir())
     assert message in " ".join(result.output.split())

@@ -240,6 +240,7 @@ def test_a_node_that_cannot_start_fails_the_command(
     [
         (["nowhere.mcap"], 1, "no bag at nowhere.mcap"),
         (["{drive}", "--nodes", "dept"], 2, "expected some of depth"),
+        (["{drive}", "--nodes", ""], 2, "expected some of depth"),
         (["{drive}", "--remap", "image=/camera/image"], 2, "expected INPUT:=/TOPIC"),
         (["{drive}", "--remap", "image:=/camera/picture"], 2, "no /camera/picture"),
         (["{drive}", "--lockstep", "--rate", "2"], 2, "lock-step has no rate"),
@@ -253,6 +254,20 @@ def test_wrong_commands_say_what_is_wrong(
     assert result.exit_code == code
     plain = re.sub(r"[│\s]+", " ", result.output)  # typer draws boxes around usage errors
     assert message in plain
+
+
+def test_a_bag_without_an_input_of_the_nodes_fails_the_command(
+    drive: Path, tmp_path: Path, run: Callable[..., Result]
+) -> None:
+    path = tmp_path / "lidar.mcap"
+    with BagWriter(path) as bag:
+        for record in Bag(drive).records():
+            if record.topic == "/lidar/points":
+                bag.cdr(record.topic, record.type, record.data, record.log_ns)
+    result = run("replay", path, "--lockstep")
+    assert result.exit_code == 1
+    assert metrics(tmp_path / "out")["frames_in"] == 0
+    assert "no frame was answered; the bag holds no input" in result.output
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path, run: Callable[..., Result]) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
+from typer.testing import CliRunner
 
+from ros_xai.cli.world import app
 from ros_xai.core.geometry import yaw
 from ros_xai.world.bag import BagConfig, body_motion, future, lights, markers, write_bag
 from ros_xai.world.camera import Camera
@@ -171,3 +173,42 @@ def test_lights_are_those_of_the_traffic(small_drive: Drive) -> None:
         assert braking == near & set(np.flatnonzero(traffic.signals[step] & BRAKE).tolist())
         seen |= {m.ns for m in found} | {m.text for m in found}
     assert {"signal", "brake", "red", "green"} <= seen
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        *(({"seconds": value}, "seconds: expected 0.1") for value in (-1.0, 0.0, 0.04, NAN)),
+        ({"seconds": float("inf")}, "seconds: expected"),
+        ({"camera": Camera(width=0)}, "image width: expected 16 to 16384; got 0"),
+        ({"camera": Camera(height=-48)}, "image height: expected 16"),
+        ({"lidar": Lidar(hdl64(0))}, "LiDAR beams: expected 1 to 256; got 0"),
+        ({"lidar": Lidar(hdl64(257))}, "LiDAR beams"),
+        ({"lidar": Lidar(noise=-0.1)}, "LiDAR noise"),
+        *(({"lidar": Lidar(drop_out=value)}, "LiDAR drop-out") for value in (2.0, -0.1, NAN)),
+    ],
+)
+def test_numbers_that_no_bag_can_have_are_refused(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        BagConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--seconds -1", "--seconds 0", "--seconds nan", "--beams 0", "--drop-out 2", "--width 0"],
+)
+def test_the_command_refuses_them_and_writes_nothing(tmp_path: Path, options: str) -> None:
+    result = CliRunner().invoke(app, ["bag", str(tmp_path / "a.mcap"), *options.split()])
+    assert result.exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_smallest_bag_is_one(tmp_path: Path) -> None:
+    camera = Camera(width=1500, height=16)  # metered on 1/18 of its size
+    config = BagConfig(4, 0.1, "tee", "clear", camera, Lidar(hdl64(1), drop_out=1.0))
+    with AnyReader([write_bag(config, tmp_path / "a.mcap", jobs=1)]) as reader:
+        counts = {topic: found.msgcount for topic, found in reader.topics.items()}
+    assert counts["/camera/image"] == counts["/lidar/points"] == 1

@@ -199,3 +199,12 @@ def test_a_topic_holds_one_type(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="CompressedImage"):
         written(tmp_path, write)
+
+
+@pytest.mark.parametrize("name", ["bag.db3", "bag", "bag.mcap.zst"])
+def test_a_name_by_which_readers_would_take_it_for_something_else_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(ValueError, match=r"ends in \.mcap; got"):
+        BagWriter(tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -111,6 +111,8 @@ def test_the_hash_follows_every_setting(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ({"domains": ("clear", "snow")}, r"\['snow'\]"),
         ({"networks": ("nowhere",)}, r"\['nowhere'\]"),
         ({"camera": "z"}, "expected a camera of"),
+        ({"width": 0}, "width: expected at least 1; got 0"),
+        ({"sequences": -1}, "sequences: expected at least 1"),
     ],
 )
 def test_wrong_settings_are_named(change: dict[str, object], message: str) -> None:

@@ -126,6 +126,7 @@ def test_densities_follow_the_configuration() -> None:
     assert len(many.category) > 3 * len(few.category)
 
 
-def test_a_duration_must_be_positive() -> None:
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_duration_must_be_positive(seconds: float) -> None:
     with pytest.raises(ValueError, match="positive duration"):
-        simulate(0, 0.0)
+        simulate(0, seconds)
