@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ros_xai.core.config import from_mapping
+from ros_xai.core.config import ConfigError, from_mapping
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "may_move.safetensors"
 
@@ -87,20 +89,34 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Module:
 def load_decisions(weights: str | Path | None = None) -> tuple[DecisionNetwork, DecisionNetwork]:
     """The decision network and its oracle, shipped or of a .safetensors file with its card.
 
-    Raises FileNotFoundError when a file is missing, ConfigError for a card that does not fit.
+    Raises FileNotFoundError when a file is missing, ConfigError for files of something else.
     """
     path = SHIPPED if weights is None else Path(weights)
-    card = json.loads(path.with_suffix(".json").read_text())
-    tensors = load_file(path)
-    networks = []
-    for name in ("decision", "oracle"):
-        network = DecisionNetwork(from_mapping(DecisionConfig, card["network"][name]))
-        prefix = f"{name}."
-        network.load_state_dict(
-            {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    for file in (path, path.with_suffix(".json")):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{file}: not there; `ros_xai generate train decisions` makes one"
+            )
+    try:
+        card, tensors = json.loads(path.with_suffix(".json").read_text()), load_file(path)
+        decision, oracle = (
+            _network(name, card["network"][name], tensors) for name in ("decision", "oracle")
         )
-        networks.append(network.eval().requires_grad_(False))
-    return networks[0], networks[1]
+    except (LookupError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        got = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+        raise ConfigError(
+            f"{path}: expected weights of a decision and its oracle with their card; got {got}"
+        ) from error
+    return decision, oracle
+
+
+def _network(name: str, config: dict[str, Any], tensors: dict[str, Tensor]) -> DecisionNetwork:
+    network = DecisionNetwork(from_mapping(DecisionConfig, config))
+    prefix = f"{name}."
+    network.load_state_dict(
+        {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    )
+    return network.eval().requires_grad_(False)
 
 
 def decision_tensors(decision: DecisionNetwork, oracle: DecisionNetwork) -> dict[str, Tensor]:

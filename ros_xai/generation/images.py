@@ -19,6 +19,7 @@ from ros_xai.core.config import from_mapping
 from ros_xai.generation.image_network import ImageConfig, ImageNetwork
 from ros_xai.generation.layouts import resized_label
 from ros_xai.generation.palette import filled
+from ros_xai.generation.weights import reading
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "image.safetensors"
 Image = NDArray[np.uint8]  # [H, W, 3] rgb
@@ -63,17 +64,16 @@ class ImageGenerator:
     def load(cls, weights: str | Path | None = None) -> ImageGenerator:
         """The shipped generator, or that of a .safetensors file with its .json card beside it.
 
-        Raises FileNotFoundError when a file is missing, ConfigError for a card that does not fit.
+        Raises FileNotFoundError when a file is missing, ConfigError for files that do not fit.
         """
         path = SHIPPED if weights is None else Path(weights)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: not there; `ros_xai generate train image` makes one")
-        card = json.loads(path.with_suffix(".json").read_text())
-        network = ImageNetwork(from_mapping(ImageConfig, card["network"]))
-        tensors = load_file(path)
-        bank = StyleBank(tensors.pop("bank.codes").float(), tensors.pop("bank.present").bool())
-        network.load_state_dict(tensors)
-        return cls(network, bank, tuple(card["classes"]))
+        with reading(path, "image"):
+            card = json.loads(path.with_suffix(".json").read_text())
+            network = ImageNetwork(from_mapping(ImageConfig, card["network"]))
+            tensors = load_file(path)
+            bank = StyleBank(tensors.pop("bank.codes").float(), tensors.pop("bank.present").bool())
+            network.load_state_dict(tensors)
+            return cls(network, bank, tuple(card["classes"]))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything `load` reads from the .safetensors file."""
@@ -90,7 +90,10 @@ class ImageGenerator:
         return self.network.config.size
 
     def layout(self, label: Label) -> Tensor:
-        """One-hot [1, C, H, W] of a label of the network's size, its gaps filled."""
+        """One-hot [1, C, H, W] of a label of the network's size, its gaps filled.
+
+        Raises PaletteError for one that is all gap.
+        """
         classes = self.network.config.classes
         whole = torch.from_numpy(filled(label, classes)).long()
         return F.one_hot(whole, classes).movedim(2, 0)[None].float()

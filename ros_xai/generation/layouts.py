@@ -18,6 +18,7 @@ from torch import Tensor
 from ros_xai.core.config import from_mapping
 from ros_xai.generation.layout_network import LayoutConfig, LayoutNetwork
 from ros_xai.generation.palette import PaletteError, PaletteModel, filled
+from ros_xai.generation.weights import reading
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "layout.safetensors"
 Labels = NDArray[np.uint8]
@@ -36,22 +37,21 @@ class LayoutGenerator:
     def load(cls, weights: str | Path | None = None) -> LayoutGenerator:
         """The shipped generator, or that of a .safetensors file with its .json card beside it.
 
-        Raises FileNotFoundError when a file is missing, ConfigError for a card that does not fit.
+        Raises FileNotFoundError when a file is missing, ConfigError for files that do not fit.
         """
         path = SHIPPED if weights is None else Path(weights)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: not there; `ros_xai generate train layout` makes one")
-        card = json.loads(path.with_suffix(".json").read_text())
-        network = LayoutNetwork(from_mapping(LayoutConfig, card["network"]))
-        tensors = load_file(path)
-        palettes = PaletteModel(
-            **{
-                name: tensors.pop(f"palettes.{name}").double().numpy()
-                for name in ("weights", "means", "covariances")
-            }
-        )
-        network.load_state_dict({name: value.float() for name, value in tensors.items()})
-        return cls(network, palettes, tuple(card["classes"]))
+        with reading(path, "layout"):
+            card = json.loads(path.with_suffix(".json").read_text())
+            network = LayoutNetwork(from_mapping(LayoutConfig, card["network"]))
+            tensors = load_file(path)
+            palettes = PaletteModel(
+                **{
+                    name: tensors.pop(f"palettes.{name}").double().numpy()
+                    for name in ("weights", "means", "covariances")
+                }
+            )
+            network.load_state_dict({name: value.float() for name, value in tensors.items()})
+            return cls(network, palettes, tuple(card["classes"]))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything `load` reads from the .safetensors file."""
@@ -85,7 +85,7 @@ class LayoutGenerator:
         """The layout [H, W] with `box` made anew in a palette [C] of its own.
 
         Every pixel outside the box stays as it is. Raises PaletteError for a box without a pixel
-        or beyond the layout.
+        or beyond the layout, and for a layout that has no class anywhere.
         """
         height, width = label.shape
         left, top, right, bottom = box

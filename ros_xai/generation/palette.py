@@ -25,10 +25,15 @@ def proportions_of(labels: NDArray[np.integer], classes: int) -> Floats:
 
 
 def filled(label: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
-    """A label [H, W] whose pixels of no class take the class of the nearest that has one."""
+    """A label [H, W] whose pixels of no class take the class of the nearest that has one.
+
+    Raises PaletteError for a label in which none has.
+    """
     empty = label >= classes
-    if not empty.any() or empty.all():
+    if not empty.any():
         return label
+    if empty.all():
+        raise PaletteError(f"no pixel of the label has a class: expected some of 0..{classes - 1}")
     _, nearest = cv2.distanceTransformWithLabels(
         empty.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )

@@ -29,8 +29,8 @@ def test_pixels_of_no_class_do_not_count():
 def test_gaps_take_the_nearest_class():
     label = np.array([[3, 255, 255, 255, 255, 5]], np.uint8)
     assert filled(label, 11).tolist() == [[3, 3, 3, 5, 5, 5]]
-    empty = np.full((2, 2), 255, np.uint8)
-    assert (filled(empty, 11) == 255).all()
+    with pytest.raises(PaletteError, match=r"expected some of 0\.\.10"):
+        filled(np.full((2, 2), 255, np.uint8), 11)
 
 
 def test_aic_finds_two_kinds_and_samples_have_their_mean():
