@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ros_xai.explanation.attribution import Attribution
+from ros_xai.explanation.estimators import variance
 from ros_xai.explanation.masks import Array, upsampler
 from ros_xai.explanation.perturbations import Baseline, Blend, zero
 from ros_xai.explanation.scoring import Predict, Scorer, batches
@@ -50,10 +51,12 @@ class Rise:
         detail = image - background
         rng = np.random.default_rng(self.seed)
         weighted, covered = np.zeros((1, height * width)), np.zeros(height * width)
+        seen = []
         done = published = 0
         for part in batches(self.masks, self.batch_size):
             masks = self._draw(part.stop - part.start, (height, width), rng)
             scores = score(background + detail * masks[:, None])
+            seen.append(scores)
             flat = masks.reshape(len(masks), -1)
             weighted = weighted + scores @ flat
             covered += flat.sum(0)
@@ -63,7 +66,11 @@ class Rise:
                 sums = covered if self.over == "realised" else np.full(1, done * self.keep)
                 values = (weighted / np.maximum(sums, 1e-4)).reshape(-1, height, width)
                 yield Attribution(
-                    "rise", values[0] if len(values) == 1 else values, (height, width), done
+                    "rise",
+                    values[0] if len(values) == 1 else values,
+                    (height, width),
+                    done,
+                    constant=_constant(np.concatenate(seen, axis=1)),
                 )
 
     def _draw(self, count: int, shape: tuple[int, int], rng: np.random.Generator) -> Array:
@@ -99,7 +106,13 @@ class Occlusion:
         scores = np.concatenate(parts, axis=1)
         drop = (scores[:, :1] - scores[:, 1:]).reshape(-1, *self.grid)
         shape = (image.shape[-2], image.shape[-1])
-        return Attribution("occlusion", drop[0] if len(drop) == 1 else drop, shape, len(masks))
+        values = drop[0] if len(drop) == 1 else drop
+        return Attribution("occlusion", values, shape, len(masks), constant=_constant(scores))
+
+
+def _constant(scores: Array) -> NDArray[np.bool_] | bool:
+    """[(T,)] of scores [T, n]: whether they differ by rounding only; of a single one unknown."""
+    return np.squeeze(variance(scores) == 0) if scores.shape[1] > 1 else False
 
 
 @dataclass(frozen=True)

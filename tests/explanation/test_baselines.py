@@ -94,6 +94,18 @@ def test_rise_masks_keep_half_and_its_stream_ends_in_its_answer() -> None:
     assert scores.mean() == pytest.approx(0.5, abs=0.01)
 
 
+def test_a_target_that_nothing_changes_is_constant() -> None:
+    def two(images: np.ndarray) -> np.ndarray:
+        return np.stack([linear(images), np.full(len(images), 3.0)], 1)
+
+    for method in (Occlusion(two, grid=(3, 4)), Rise(two, masks=20, batch_size=8)):
+        attribution = method.explain(IMAGE)
+        assert attribution.constant.tolist() == [False, True]  # type: ignore[union-attr]
+        assert (attribution[0].constant, attribution[1].constant) == (False, True)
+    single = Rise(linear, masks=1, batch_size=1).explain(IMAGE)
+    assert not single.constant
+
+
 def test_random_cells_depend_on_the_seed_alone() -> None:
     one, other = RandomCells(seed=1).explain(IMAGE), RandomCells(seed=2).explain(IMAGE)
     np.testing.assert_array_equal(one.values, RandomCells(seed=1).explain(IMAGE).values)
