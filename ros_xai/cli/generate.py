@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import cv2
 import numpy as np
 import typer
 import yaml
 from numpy.typing import NDArray
 
+from ros_xai.cli.mendable import mendable
+from ros_xai.cli.png import read_label, write_png
 from ros_xai.data.segmentation import CAMVID, Classes, DataError, LabelledFolder
 from ros_xai.generation.images import ImageGenerator, StyleBank
 from ros_xai.generation.layouts import LayoutGenerator
@@ -23,19 +24,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+Folder = Annotated[Path, typer.Option(file_okay=False, help="Folder of results.")]
 Weights = Annotated[Path | None, typer.Option(help="Not the shipped layout generator.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 SIZE = "Rows x columns of the layouts."
+
+
+def _as_png(path: Path) -> Path:
+    """Other formats lose class numbers."""
+    if path.suffix.lower() != ".png":
+        raise typer.BadParameter(f"expected a name that ends in .png; got {path}")
+    return path
 
 
 @app.command()
 def layout(
     palette: Annotated[str, typer.Option(help="Shares of classes, as road=0.4,car=0.1.")] = "",
-    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("out/layouts"),
+    out: Folder = Path("out/layouts"),
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 4,
     size: Annotated[str, typer.Option(help=SIZE)] = "64x128",
     image: Annotated[bool, typer.Option(help="Paint them, too.")] = True,
     weights: Weights = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Make layouts with the asked shares of classes; the other classes share the rest.
 
@@ -47,7 +57,7 @@ def layout(
       ros_xai generate layout --palette "road=0.4,car=0.1,sky=0.2"
       ros_xai generate layout --count 16 --size 128x256
     """
-    with _errors():
+    with mendable():
         generator = LayoutGenerator.load(weights)
         rng = np.random.default_rng(seed)
         if palette:
@@ -58,14 +68,14 @@ def layout(
         else:
             palettes = generator.palettes.sample(count, rng)
         labels = generator.generate(palettes, seed, _size(size))
-    painter = ImageGenerator.load() if image else None
-    out.mkdir(parents=True, exist_ok=True)
-    for i, label in enumerate(labels):
-        _write_png(out / f"{i:04d}_label.png", label)
-        _write_png(out / f"{i:04d}_colour.png", coloured(label))
-        if painter:
-            _write_png(out / f"{i:04d}_image.png", painter.paint(label, rng))
-    _show(generator.names, palettes, proportions_of(labels, len(generator.names)))
+        painter = ImageGenerator.load() if image else None
+        out.mkdir(parents=True, exist_ok=True)
+        for i, label in enumerate(labels):
+            write_png(out / f"{i:04d}_label.png", label)
+            write_png(out / f"{i:04d}_colour.png", coloured(label))
+            if painter:
+                write_png(out / f"{i:04d}_image.png", painter.paint(label, rng))
+        _show(generator.names, palettes, proportions_of(labels, len(generator.names)))
     typer.echo(f"{len(labels)} layouts in {out}")
 
 
@@ -74,9 +84,11 @@ def edit(
     label: Annotated[Path, typer.Argument(help="Layout: PNG of class numbers.", exists=True)],
     box: Annotated[str, typer.Option(help="left,top,right,bottom in pixels.")],
     palette: Annotated[str, typer.Option(help="Shares inside the box, as car=0.5,road=0.5.")],
-    out: Annotated[Path, typer.Option(help="The edited layout.")] = Path("out/edited.png"),
+    out: Annotated[Path, typer.Option(callback=_as_png, help="The edited layout, a PNG.")] = Path(
+        "out/edited.png"
+    ),
     weights: Weights = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Make a box of a layout anew, in shares of its own; pixels outside it stay as they are.
 
@@ -86,33 +98,33 @@ def edit(
     Example:
       ros_xai generate edit out/layouts/0000_label.png --box 40,30,100,60 --palette car=0.6
     """
-    with _errors():
+    with mendable():
         generator = LayoutGenerator.load(weights)
-        before = _read_label(label, len(generator.names))
+        before = read_label(label, len(generator.names))
         left, top, right, bottom = _box(box)
         inside = before[max(top, 0) : bottom, max(left, 0) : right]
         asked = parse_palette(palette)
         wanted = _with_present(asked, inside, generator)
         after = generator.edit(before, (left, top, right, bottom), wanted, seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _write_png(out, after)
-    _write_png(out.with_stem(out.stem + "_colour"), coloured(after))
-    achieved = proportions_of(after[None, top:bottom, left:right], len(generator.names))
-    _show(generator.names, wanted[None], achieved)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_png(out, after)
+        write_png(out.with_stem(out.stem + "_colour"), coloured(after))
+        achieved = proportions_of(after[None, top:bottom, left:right], len(generator.names))
+        _show(generator.names, wanted[None], achieved)
     typer.echo(f"{out}: {int((after != before).sum())} pixels changed, all inside the box")
 
 
 @app.command()
 def pairs(
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
-    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("out/pairs"),
+    out: Folder = Path("out/pairs"),
     styles: Annotated[
         Path | None,
         typer.Option(help="Labelled folder (image/, label/) whose styles are used, of CamVid's."),
     ] = None,
     weights: Weights = None,
     image_weights: Annotated[Path | None, typer.Option(help="Not the shipped one.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Write layout-image pairs that `ros_xai train segmentation --source OUT` takes.
 
@@ -124,19 +136,19 @@ def pairs(
       ros_xai generate pairs --count 500 --out out/pairs
       ros_xai train segmentation --source my/data --source out/pairs
     """
-    with _errors():
+    with mendable():
         generator, painter = LayoutGenerator.load(weights), ImageGenerator.load(image_weights)
         if styles:
             painter = ImageGenerator(painter.network, bank_of(painter, styles), painter.names)
-    rng = np.random.default_rng(seed)
-    labels = generator.generate(generator.palettes.sample(count, rng), seed, painter.size)
-    for name in ("image", "label"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    for i, label in enumerate(labels):
-        _write_png(out / "label" / f"{i:05d}.png", label)
-        _write_png(out / "image" / f"{i:05d}.png", painter.paint(label, rng))
-    entries = [{"name": n, "color": list(c)} for n, c in zip(CAMVID.names, CAMVID.colors)]
-    (out / "classes.yaml").write_text(yaml.safe_dump({"classes": entries}, sort_keys=False))
+        rng = np.random.default_rng(seed)
+        labels = generator.generate(generator.palettes.sample(count, rng), seed, painter.size)
+        for name in ("image", "label"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+        for i, label in enumerate(labels):
+            write_png(out / "label" / f"{i:05d}.png", label)
+            write_png(out / "image" / f"{i:05d}.png", painter.paint(label, rng))
+        entries = [{"name": n, "color": list(c)} for n, c in zip(CAMVID.names, CAMVID.colors)]
+        (out / "classes.yaml").write_text(yaml.safe_dump({"classes": entries}, sort_keys=False))
     typer.echo(f"{count} pairs in {out}: ros_xai train segmentation --source {out}")
 
 
@@ -146,9 +158,11 @@ def train(
         Literal["layout", "image", "decisions", "refine", "rebuilt"],
         typer.Argument(help="Which one."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of weights and card.")] = Path("out/generate"),
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of weights and card.")] = Path(
+        "out/generate"
+    ),
     steps: Annotated[float, typer.Option(min=0.001, help="Share of the recipe's steps.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a network that ships: layout, image, decisions ("may move on" and its oracle), refine
     (goes on with image in --out, told by the decisions there), rebuilt (the decisions anew, also on
@@ -161,7 +175,7 @@ def train(
     from ros_xai.training.distributed import process_group
     from ros_xai.training.generation_ship import SHIPPED, write
 
-    with _errors(), process_group() as process:
+    with mendable(), process_group() as process:
         trained = SHIPPED[name](out, seed, steps, process)
         if process.is_first:
             typer.echo(f"{write(trained)} written")
@@ -188,18 +202,6 @@ def coloured(label: NDArray[np.uint8], classes: Classes = CAMVID) -> NDArray[np.
     table = np.zeros((256, 3), np.uint8)
     table[: len(classes)] = classes.colors
     return table[label]
-
-
-class _errors:
-    """What a user can mend, as one line and exit code 1."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValueError | FloatingPointError | OSError):
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
 
 
 def _with_present(
@@ -232,21 +234,6 @@ def _box(text: str) -> tuple[int, int, int, int]:
     except ValueError:
         raise PaletteError(f"--box {text}: expected left,top,right,bottom in pixels") from None
     return left, top, right, bottom
-
-
-def _read_label(path: Path, classes: int) -> NDArray[np.uint8]:
-    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if label is None or label.ndim != 2 or label.dtype != np.uint8:
-        raise DataError(f"{path}: expected a PNG of one channel of class numbers, 8 bits")
-    beyond = label[(label >= classes) & (label != 255)]
-    if len(beyond):
-        raise DataError(f"{path}: value {int(beyond[0])} is no class; expected 0..{classes - 1}")
-    return np.asarray(label, np.uint8)
-
-
-def _write_png(path: Path, array: NDArray[np.uint8]) -> None:
-    if not cv2.imwrite(str(path), array[..., ::-1] if array.ndim == 3 else array):
-        raise OSError(f"cannot write {path}")
 
 
 def _show(names: tuple[str, ...], asked: NDArray[np.float64], got: NDArray[np.float64]) -> None:

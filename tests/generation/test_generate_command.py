@@ -107,6 +107,7 @@ def test_pairs_are_what_training_takes(weights, tmp_path):
         (("layout", "--palette", "road=0.7,sky=0.7"), "sum to 1.4"),
         (("layout", "--palette", "road"), "expected CLASS=SHARE"),
         (("layout", "--size", "64"), "ROWSxCOLUMNS"),
+        (("layout", "--size", "0x64"), "ROWSxCOLUMNS"),
     ],
 )
 def test_what_cannot_be_asked_for(weights, tmp_path, arguments, message):
@@ -124,6 +125,9 @@ def test_labels_and_boxes_that_cannot_be_edited(weights, tmp_path):
     assert wrong.exit_code == 1 and "value 50 is no class" in wrong.output
     beyond = run("edit", tmp_path / "right.png", "--box", "0,0,99,9", *more)
     assert beyond.exit_code == 1 and "box 0,0,99,9" in beyond.output
+    cv2.imwrite(str(tmp_path / "void.png"), label * 0 + 255)
+    void = run("edit", tmp_path / "void.png", "--box", "0,0,9,9", *more)
+    assert void.exit_code == 1 and "no pixel of the label has a class" in void.output
     text = run("edit", tmp_path / "right.png", "--box", "0,0,9", *more)
     assert text.exit_code == 1 and "expected left,top,right,bottom" in text.output
 
@@ -132,3 +136,38 @@ def test_missing_weights_say_what_makes_them(tmp_path):
     done = run("layout", "--weights", tmp_path / "none.safetensors", "--out", tmp_path / "x")
     assert done.exit_code == 1
     assert "ros_xai generate train layout" in done.output
+
+
+@pytest.mark.parametrize("name", ["edited.jpg", "edited", "edited.png.tif"])
+def test_an_edit_is_a_png(weights, tmp_path, name):
+    cv2.imwrite(str(tmp_path / "before.png"), np.zeros((20, 40), np.uint8))
+    asked = ("--box", "0,0,9,9", "--palette", "car=1", "--out", tmp_path / name)
+    done = run("edit", tmp_path / "before.png", *asked)
+    assert done.exit_code == 2 and ".png" in done.output
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("command", ["layout", "pairs"])
+def test_seeds_and_folders_that_are_none(weights, tmp_path, command):
+    seed = run(command, "--seed", -1, "--out", tmp_path / "x")
+    assert seed.exit_code == 2 and "--seed" in seed.output
+    (tmp_path / "file").write_text("mine")
+    file = run(command, "--out", tmp_path / "file")
+    assert file.exit_code == 2 and "is a file" in " ".join(file.output.replace("│", " ").split())
+    more = ("--weights", weights / "layout.safetensors", "--out", tmp_path / "file" / "x")
+    beyond = run(command, "--count", 1, *more)
+    assert beyond.exit_code == 1 and beyond.output.startswith("error: ")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["layout", "image"])
+@pytest.mark.parametrize("card", ["\n", "[]", "{}", '{"network": {"widths": [4, 4, 4]}}'])
+def test_weights_with_a_card_of_something_else_are_named(weights, tmp_path, name, card):
+    (weights / f"{name}.json").write_text(card)
+    both = ("--weights", weights / "layout.safetensors")
+    both += ("--image-weights", weights / "image.safetensors")
+    done = run("pairs", "--count", 1, "--out", tmp_path / "x", *both)
+    assert done.exit_code == 1
+    assert f"{name}.safetensors: expected weights of the {name} generator" in done.output
+    assert done.output.count("\n") == 1
+    assert not (tmp_path / "x").exists()
