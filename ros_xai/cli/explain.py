@@ -13,6 +13,7 @@ from ros_xai.cli import explain_questions as questions
 from ros_xai.cli import explain_report as report
 from ros_xai.cli import explain_steex as steex
 from ros_xai.cli.explain_questions import BATCH, Asked, Engine
+from ros_xai.cli.mendable import mendable
 from ros_xai.explanation import metrics
 from ros_xai.explanation.attribution import Attribution
 from ros_xai.explanation.baselines import Occlusion, RandomCells, Rise
@@ -20,7 +21,6 @@ from ros_xai.explanation.effects import MainEffects
 from ros_xai.explanation.explainer import Refinement, SobolExplainer
 from ros_xai.nodes.explained import Question
 from ros_xai.nodes.explained_view import View
-from ros_xai.segmentation.bundle import BundleError
 
 Method = Literal["sobol", "effects", "rise", "occlusion", "random", "steex"]
 PAIRS_PER_DESIGN = 8  # a quarter of the forwards that Sobol has on 8 x 8 cells
@@ -56,7 +56,11 @@ def explain(
     intrinsics: Annotated[str, typer.Option(help="fx,fy,cx,cy in pixels (depth).")] = "",
     sparse: Annotated[
         Path | None,
-        typer.Option(help="LiDAR depth image (depth): 16-bit PNG of metres x 256, or .npy in m."),
+        typer.Option(
+            help="LiDAR depth image (depth): 16-bit PNG of metres x 256, or .npy in m.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     method: Annotated[
         Method, typer.Option(help="How to explain; effects: first order, settled soonest.")
@@ -68,13 +72,18 @@ def explain(
         Engine | None,
         typer.Option(help="What runs the network; by default openvino where it is installed."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of results.")] = Path("out/explain"),
-    seed: Annotated[int, typer.Option(help="Seed of the masks.")] = 0,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of results.")] = Path(
+        "out/explain"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the masks.")] = 0,
     regions: Annotated[
         str, typer.Option(help="Classes whose look may change, as car,sign (steex); default: all.")
     ] = "",
     label: Annotated[
-        Path | None, typer.Option(help="PNG of class numbers (steex), not the segmenter's.")
+        Path | None,
+        typer.Option(
+            help="PNG of class numbers (steex), not the segmenter's.", exists=True, dir_okay=False
+        ),
     ] = None,
     smallest: Annotated[
         bool, typer.Option(help="Search the fewest regions that flip the decision (steex).")
@@ -98,11 +107,11 @@ def explain(
         --weights forecaster.safetensors
       ros_xai explain street.png --method steex --regions car,sign --smallest
     """
-    if method == "steex":
-        steex.command(image, regions, label, smallest, weights, out)
-        return
-    cells = questions.grid_of(grid)
-    try:
+    with mendable():
+        if method == "steex":
+            steex.command(image, regions, label, smallest, weights, out)
+            return
+        cells = questions.grid_of(grid)
         if task == "forecasting":
             view = questions.about_forecast(
                 image, target, at, _one_of(by, "map", "neighbours"), weights
@@ -119,12 +128,16 @@ def explain(
             else:
                 _one_of(by, "image")
                 view = View(questions.about_class(asked, target), rgb)
-    except (BundleError, FileNotFoundError) as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(1) from error
-    if view.places is not None and method == "rise":
-        raise typer.BadParameter("RISE's smooth masks mean nothing for neighbours")
-    question, cells = view.question, view.grid(*cells)
+        if view.places is not None and method == "rise":
+            raise typer.BadParameter("RISE's smooth masks mean nothing for neighbours")
+        _answer(view, method, view.grid(*cells), designs, seed, out)
+
+
+def _answer(
+    view: View, method: Method, cells: tuple[int, int], designs: int, seed: int, out: Path
+) -> None:
+    """Explains, judges, writes and shows."""
+    question = view.question
     begun = time.perf_counter()
     attribution = _attribution(question, method, cells, designs, seed)
     seconds = time.perf_counter() - begun
@@ -139,8 +152,12 @@ def explain(
         **{name: round(curve.area, 4) for name, curve in curves.items()},
         "mu_fidelity": round(_mu_fidelity(question, attribution), 4),
     }
+    if attribution.constant:
+        figures["constant"] = True
     report.write(out, view.overlay(attribution), attribution, curves, figures)
     report.show(figures, out)
+    if attribution.constant:
+        typer.echo("the answer is the same under every mask: nothing here says what it rests on")
 
 
 def _one_of(by: str | None, *known: str) -> str:
@@ -163,7 +180,8 @@ def _attribution(
     if method == "effects":
         pairs = max(PAIRS_PER_DESIGN * designs, 2 * grid[0] * grid[1])  # more where cells are many
         effects = MainEffects(box.predict, grid, pairs, box.perturbation, BATCH, seed)
-        return effects.explain(box.inputs, question.supported)
+        *_, attribution = effects.refine(box.inputs, question.supported, every=2 * pairs)
+        return attribution
     if method == "rise":
         masks = designs * (grid[0] * grid[1] + 1)  # as many forwards as Sobol has
         rise = Rise(box.predict, masks=masks, baseline=box.baseline, batch_size=BATCH, seed=seed)

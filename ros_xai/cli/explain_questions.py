@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -45,6 +47,10 @@ def about_depth(asked: Asked, by: str, intrinsics: str, sparse: Path | None) -> 
     elif by == "lidar":
         raise typer.BadParameter("masking the LiDAR needs its returns: give --sparse")
     fx, fy, cx, cy = numbers(intrinsics, 4, "--intrinsics", "fx,fy,cx,cy in pixels")
+    if min(fx, fy) <= 0:
+        raise typer.BadParameter(
+            f"expected focal lengths above 0; got {fx:g}, {fy:g}", param_hint="--intrinsics"
+        )
     K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
     estimator = DepthEstimator.load(asked.weights, asked.engine)
     make = explained.depth_by_image if by == "image" else explained.depth_by_lidar
@@ -103,7 +109,10 @@ def _recording(path: Path) -> Recording:
     ]
     for fits, read in readers:
         if fits:
-            return read(path)
+            try:
+                return read(path)
+            except (BadZipFile, KeyError, ValueError) as error:
+                raise typer.BadParameter(f"{path}: no recording; {error}") from error
     raise typer.BadParameter(f"{path} is no folder of Argoverse 2 and no traffic_NNNN.npz")
 
 
@@ -113,6 +122,8 @@ def _scene(recording: Recording, at: float | None) -> Scene:
         raise typer.BadParameter(f"{recording.name} is too short for a forecast")
     if at is None:
         return scenes[len(scenes) // 2]
+    if not math.isfinite(at):
+        raise typer.BadParameter(f"expected seconds; got {at}", param_hint="--at")
     return min(scenes, key=lambda scene: abs(scene.time - at))
 
 
@@ -125,9 +136,16 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def _returns(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Metres [H, W], 0 = no return; NaN in a .npy means none, too."""
+    """Metres [H, W], 0 = no return; whatever is no depth in a .npy means none, too."""
     if path.suffix == ".npy":
-        depth = np.nan_to_num(np.load(path, allow_pickle=False).astype(np.float32))
+        try:
+            with path.open("rb") as file:
+                depth = np.lib.format.read_array(file, allow_pickle=False).astype(np.float32)
+        except (TypeError, ValueError) as error:
+            raise typer.BadParameter(
+                f"{path} is no array of metres: {error}", param_hint="--sparse"
+            ) from error
+        depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(0))
     else:
         raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if raw is None or raw.dtype != np.uint16:
@@ -137,6 +155,8 @@ def _returns(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
         raise typer.BadParameter(
             f"expected the image's {list(shape)}; got {list(depth.shape)}", param_hint="--sparse"
         )
+    if not depth.any():
+        raise typer.BadParameter(f"{path} holds no return", param_hint="--sparse")
     return depth
 
 
@@ -146,7 +166,10 @@ def region_of(text: str, height: int, width: int) -> NDArray[np.bool_] | None:
         return None
     left, top, right, bottom = numbers(text, 4, "--region", "left,top,right,bottom in pixels")
     region = np.zeros((height, width), dtype=bool)
-    region[max(0, int(top)) : int(bottom), max(0, int(left)) : int(right)] = True
+    # a slice to a negative end would count backwards
+    rows = slice(max(0, int(top)), max(0, int(bottom)))
+    columns = slice(max(0, int(left)), max(0, int(right)))
+    region[rows, columns] = True
     if not region.any():
         raise typer.BadParameter(
             f"holds no pixel of the {width} x {height} image", param_hint="--region"
@@ -163,11 +186,11 @@ def grid_of(text: str) -> tuple[int, int]:
 
 
 def numbers(text: str, count: int, option: str, meaning: str) -> list[float]:
-    """Numbers between commas."""
+    """Finite numbers between commas."""
     try:
         found = [float(part) for part in text.split(",")]
     except ValueError:
         found = []
-    if len(found) != count:
+    if len(found) != count or not all(map(math.isfinite, found)):
         raise typer.BadParameter(f"expected {meaning}; got {text!r}", param_hint=option)
     return found

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from ros_xai.cli.png import write_png
 from ros_xai.explanation import metrics
 from ros_xai.explanation.attribution import Attribution
 
@@ -25,7 +25,7 @@ def write(
 ) -> None:
     """Writes the files of one explanation into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(out / "overlay.png"), cv2.cvtColor(shown, cv2.COLOR_RGB2BGR))
+    write_png(out / "overlay.png", shown)
     np.save(out / "cells.npy", attribution.values)
     (out / "curves.svg").write_text(_svg(curves))
     (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")

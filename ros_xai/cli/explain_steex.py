@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import typer
 
 from ros_xai.cli import explain_questions as questions
+from ros_xai.cli.png import read_label, write_png
+from ros_xai.data.segmentation import CAMVID
 from ros_xai.explanation.steex_decision import load_decisions
 from ros_xai.generation.images import ImageGenerator
 from ros_xai.nodes.counterfactual_scene import Pixels, pictures, scene_of
@@ -40,7 +40,7 @@ def explain(
         changed = found.changed(scene.layout)
     out.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures(found).items():
-        cv2.imwrite(str(out / f"{name}.png"), picture[..., ::-1])
+        write_png(out / f"{name}.png", picture)
     (out / "decision.svg").write_text(curve_svg(found.curve))
     figures = {
         "decision": "the ego may move on",
@@ -71,10 +71,12 @@ def command(
     if label is None:
         known = Segmenter.load()(rgb).labels
     else:
-        known = cv2.imread(str(label), cv2.IMREAD_UNCHANGED)
-        if known is None or known.shape != rgb.shape[:2] or known.dtype != np.uint8:
-            message = f"expected a PNG of class numbers, 8 bits, {rgb.shape[0]} x {rgb.shape[1]}"
-            raise typer.BadParameter(message, param_hint="--label")
+        known = read_label(label, len(CAMVID))
+        if known.shape != rgb.shape[:2]:
+            expected, got = (" x ".join(map(str, each.shape[:2])) for each in (rgb, known))
+            raise typer.BadParameter(
+                f"expected the image's {expected} pixels; got {got}", param_hint="--label"
+            )
     figures = explain(rgb, known, regions, smallest, weights, out)
     for name, value in figures.items():
         typer.echo(f"{name:>38}  {value}")

@@ -58,6 +58,11 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
+def unframed(answer: Result) -> str:
+    """The output without the lines and breaks of its frame."""
+    return " ".join(answer.output.replace("│", " ").split())
+
+
 def asked(recording: Path, weights: Path, out: Path, *more: object) -> Result:
     options = ("--task", "forecasting", "--weights", weights, "--out", out, "--designs", 4)
     return run(recording, *options, *more)
@@ -100,6 +105,7 @@ def test_main_effects_of_neighbours(recording: Path, weights: Path, tmp_path: Pa
     [
         (("--target", "2"), "expected a vehicle or two-wheeler"),
         (("--target", "0", "--by", "lidar"), "expected one of map, neighbours"),
+        (("--target", "0", "--at", "nan"), "expected seconds"),
         (("--target", "0", "--by", "neighbours", "--method", "rise"), "mean nothing"),
     ],
 )
@@ -108,7 +114,7 @@ def test_what_cannot_be_asked_is_named(
 ) -> None:
     answer = asked(recording, weights, tmp_path, *more)
     assert answer.exit_code == 2
-    assert says in " ".join(answer.output.replace("│", " ").split())
+    assert says in unframed(answer)
 
 
 def test_recordings_and_weights_that_are_none_are_named(
@@ -116,8 +122,14 @@ def test_recordings_and_weights_that_are_none_are_named(
 ) -> None:
     other = Path(ros_xai.__file__).parent / "weights" / "depth.safetensors"
     answer = asked(recording, other, tmp_path / "out", "--target", "0")
-    assert answer.exit_code == 2 and "expected weights of a forecaster" in " ".join(
-        answer.output.replace("│", " ").split()
-    )
+    assert answer.exit_code == 2 and "expected weights of a forecaster" in unframed(answer)
+    for name, content in (("traffic_0001.npz", b"PK\3\4"), ("traffic_0002.npz", b"\n")):
+        (tmp_path / name).write_bytes(content)
+        answer = asked(tmp_path / name, weights, tmp_path / "out", "--target", "0")
+        assert answer.exit_code == 2 and "no recording" in unframed(answer)
+    np.savez(tmp_path / "traffic_0003.npz", time=np.arange(3))
+    (tmp_path / "map_0003.json").write_text("{}")
+    answer = asked(tmp_path / "traffic_0003.npz", weights, tmp_path / "out", "--target", "0")
+    assert answer.exit_code == 2 and "no recording" in unframed(answer)
     answer = asked(tmp_path, weights, tmp_path / "out", "--target", "0")
-    assert answer.exit_code == 2 and "no folder of Argoverse 2" in " ".join(answer.output.split())
+    assert answer.exit_code == 2 and "no folder of Argoverse 2" in unframed(answer)
