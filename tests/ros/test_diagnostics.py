@@ -42,6 +42,22 @@ def test_before_the_first_result_figures_say_waiting_and_never_zero():
     assert {values[k] for k in ("rate_hz", "latency_ms.p50", "latency_ms.p99")} == {"waiting"}
 
 
+def test_a_node_that_passes_every_frame_over_until_it_is_asked_is_well():
+    bench = Bench()
+    for _ in range(30):
+        bench.monitor.frame_in()
+        bench.monitor.drop("image.superseded")
+    assert bench.findings == [Finding("ok", "waiting to be asked")]
+    status = to_status("explanation", bench.findings, bench.monitor.values())
+    assert (status.level, status.message) == (DiagnosticStatus.OK, "waiting to be asked")
+    bench.time += 5.0
+    assert Finding("stale", "no image for 5.0 s") in bench.findings
+    bench.monitor.frame_in()  # asked, and in work
+    assert bench.findings == [Finding("warn", "waiting for the first result")]
+    bench.monitor.finish({"inference": 40.0})
+    assert bench.findings == []
+
+
 def test_a_healthy_node_has_no_findings():
     bench = Bench()
     for _ in range(20):
