@@ -1,4 +1,5 @@
-"""The layouts for RViz and Foxglove show topics that the nodes have, as the types they are."""
+"""The layouts for RViz and Foxglove show topics that the nodes have, as the types they are; the
+remappings move such topics."""
 
 from __future__ import annotations
 
@@ -88,3 +89,9 @@ def test_foxglove_shows_what_the_nodes_publish(topics):
     scene = panels["3D!scene"]["topics"]
     assert {topics[topic][0] for topic in scene} == {"PointCloud2", "MarkerArray", "OccupancyGrid"}
     assert topics[panels["DiagnosticSummary!nodes"]["topicToRender"]][0] == "DiagnosticArray"
+
+
+def test_autowares_names_are_of_topics_that_the_nodes_have(topics):
+    remaps = yaml.safe_load((CONFIG / "autoware.yaml").read_text())
+    had = {topic.removeprefix("/") for topic in topics} | {"image/compressed"}  # by a parameter
+    assert set(remaps) - had == set()
