@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +273,6 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
         return to_matrix(found)
 
 
-@lru_cache(maxsize=8)
 def main(args: list[str] | None = None) -> None:
     """Runs the node until it is told to stop."""
     sys.exit(run([DepthNode], args))
