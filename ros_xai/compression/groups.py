@@ -149,10 +149,14 @@ def _groups_of(part: nn.Module, inputs: Inputs, prefix: str) -> Iterator[Channel
 
 
 def _group(graph: Any, items: Any, names: dict[nn.Module, str]) -> ChannelGroup | None:
-    size = len(items[0].idxs)
-    group = ChannelGroup(size)
-    if items[0].dep.target.module not in names:
+    root, size = items[0].dep.target.module, len(items[0].idxs)
+    if root not in names:
         return None
+    channels = int(graph.get_out_channels(root))
+    if size != channels:  # torch-pruning takes what a split gives for parts of its own
+        whole = Member(names[root], root, torch.arange(channels)[:, None])
+        return ChannelGroup(channels, [whole], fixed=f"{whole.name}: channels are not whole")
+    group = ChannelGroup(size)
     for item in items:
         dep = item.dep
         layer, handler = dep.target.module, dep.handler
@@ -179,12 +183,21 @@ def _group(graph: Any, items: Any, names: dict[nn.Module, str]) -> ChannelGroup 
             group.consumers.append(member)
     if not group.producers:
         return None
-    if not group.consumers:
-        group.fixed = group.fixed or "an output of the network"
-    elif not all(member.places.numel() == _rows(member.layer) for member in group.producers):
-        group.fixed = group.fixed or "some channels of a layer have another use"
+    _check(group)
     _set_blocks(group)
     return group
+
+
+def _check(group: ChannelGroup) -> None:
+    """Fixes a group whose channels are not all read, or not as they are made."""
+    if not group.consumers:
+        group.fixed = group.fixed or "an output of the network"
+    elif not all(member.places.numel() == row_count(member.layer) for member in group.producers):
+        group.fixed = group.fixed or "some channels of a layer have another use"
+    for members, count in ((group.producers, row_count), (group.consumers, column_count)):
+        for member in members:
+            if int(member.places.max()) >= count(member.layer):  # behind a pixel shuffle, a GLU
+                group.fixed = f"{member.name}: channels are not whole"
 
 
 def _places(idxs: list[int], roots: list[int], size: int) -> Tensor | None:
@@ -197,10 +210,14 @@ def _places(idxs: list[int], roots: list[int], size: int) -> Tensor | None:
     return torch.tensor(lists)
 
 
-def _rows(layer: nn.Module) -> int:
-    if isinstance(layer, NORMS):
-        return int(layer.num_features)
-    return int(layer.weight.shape[0])
+def row_count(layer: nn.Module) -> int:
+    """Channels that a layer makes."""
+    return int(layer.num_features if isinstance(layer, NORMS) else layer.weight.shape[0])
+
+
+def column_count(layer: nn.Module) -> int:
+    """Channels that a layer reads."""
+    return int(layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels)
 
 
 def _set_blocks(group: ChannelGroup) -> None:

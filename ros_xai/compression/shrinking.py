@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ros_xai.compression.folding import NORMS
-from ros_xai.compression.groups import ChannelGroup, is_depthwise
+from ros_xai.compression.groups import ChannelGroup, column_count, is_depthwise, row_count
 
 
 def shrink(kept: dict[str, NDArray[np.bool_]], groups: list[ChannelGroup]) -> None:
@@ -21,7 +21,7 @@ def shrink(kept: dict[str, NDArray[np.bool_]], groups: list[ChannelGroup]) -> No
         gone = torch.from_numpy(~kept[group.name])
         for masks, members in ((rows_of, group.producers), (columns_of, group.consumers)):
             for member in members:
-                count = (_row_count if masks is rows_of else _column_count)(member.layer)
+                count = (row_count if masks is rows_of else column_count)(member.layer)
                 _, mask = masks.setdefault(
                     id(member.layer), (member.layer, torch.ones(count, dtype=torch.bool))
                 )
@@ -30,14 +30,6 @@ def shrink(kept: dict[str, NDArray[np.bool_]], groups: list[ChannelGroup]) -> No
         _keep_rows(layer, mask)
     for layer, mask in columns_of.values():
         _keep_columns(layer, mask)
-
-
-def _row_count(layer: nn.Module) -> int:
-    return int(layer.num_features if isinstance(layer, NORMS) else layer.weight.shape[0])
-
-
-def _column_count(layer: nn.Module) -> int:
-    return int(layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels)
 
 
 def _keep_rows(layer: nn.Module, mask: Tensor) -> None:

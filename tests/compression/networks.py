@@ -159,6 +159,46 @@ class Mixing(nn.Module):
         return self.out(self.two(F.relu(self.one(x))).softmax(1))
 
 
+# What is no layer and moves or mixes 16 channels, some of them by whole pairs of neighbours.
+MIXES = {
+    "roll": lambda x: x.roll(2, 1),
+    "echo": lambda x: x + x.roll(4, 1),
+    "swapped halves": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+    "sliced halves": lambda x: torch.cat([x[:, 8:], x[:, :8]], 1),
+    "shuffle": lambda x: x.unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2),
+    "shuffle of pairs": lambda x: x.unflatten(1, (2, 4, 2)).transpose(1, 2).flatten(1, 3),
+    "index": lambda x: x[:, [*range(8, 16), *range(8)]],
+    "gain": lambda x: x * x.mean(1, keepdim=True),
+}
+# What makes fewer channels of 16, and how many.
+RESHAPES = {
+    "pixel shuffle": (lambda x: F.pixel_shuffle(x, 2), 4),
+    "gated": (lambda x: F.glu(x, 1), 8),
+    "larger half": (lambda x: torch.maximum(*x.chunk(2, 1)), 8),
+}
+
+
+class Between(nn.Module):
+    """Two convolutions with a function of the first one's channels between them."""
+
+    def __init__(self, function, channels=16):
+        super().__init__()
+        self.function = function
+        self.one, self.two = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(channels, 8, 3, padding=1)
+        self.out = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x):
+        return self.out(F.relu(self.two(self.function(F.relu(self.one(x))))))
+
+
+@torch.no_grad()
+def copied(network):
+    """With five of the sixteen channels that `one` makes copies of others."""
+    for a, b in ((5, 0), (7, 2), (6, 1), (13, 8), (15, 10)):
+        network.one.weight[a], network.one.bias[a] = network.one.weight[b], network.one.bias[b]
+    return network
+
+
 class PreActivation(nn.Module):
     """Batch norms before the convolutions: they cannot be folded, and stay right."""
 
