@@ -1,8 +1,8 @@
 """Whether merging equal channels of a group leaves a network's outputs as they are, by trying it.
 
 A dependency graph tells which channels belong together, but not what is between them: a softmax
-over channels, or a slice, does not commute with merging. So equal channels are planted in a copy,
-merged, and the outputs compared.
+over channels, a slice or a shuffle does not commute with merging. So equal channels are planted in
+a copy, merged, and the outputs compared.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Probe:
 
     @torch.no_grad()
     def merges(self, group: ChannelGroup) -> bool:
-        """Pairs of channels made equal, then merged: do the outputs stay the same?"""
+        """Channels made equal at random, then merged: do the outputs stay the same?"""
         find = self.model.get_submodule
         mine = replace(
             group,
@@ -48,7 +48,7 @@ class Probe:
         layers = {member.layer for member in [*mine.producers, *mine.consumers]}
         saved = [(t, t.clone()) for layer in layers for t in row_tensors(layer)]
         try:
-            labels = _pairs(group)
+            labels = _drawn(group)
             first = torch.from_numpy(np.unique(labels, return_index=True)[1][labels])
             for member in mine.producers:
                 for tensor in row_tensors(member.layer):
@@ -71,13 +71,17 @@ class Probe:
         return [leaf.clone() for leaf in leaves if isinstance(leaf, Tensor)]
 
 
-def _pairs(group: ChannelGroup) -> Labels:
-    """Neighbours of the same block share a class."""
+def _drawn(group: ChannelGroup) -> Labels:
+    """Of every three channels of a block, drawn with a fixed seed, two share a class.
+
+    Neighbours, or pairs alone, would be carried over to each other by a roll or a swap of halves.
+    """
+    rng = np.random.default_rng(0)
     labels = np.arange(group.size)
     blocks = group.blocks.numpy()
     for block in np.unique(blocks):
-        channels = np.flatnonzero(blocks == block)
-        labels[channels] = channels[np.arange(len(channels)) // 2 * 2]
+        channels = rng.permutation(np.flatnonzero(blocks == block))
+        labels[channels] = channels[np.arange(len(channels)) * 2 // 3]
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 

@@ -147,18 +147,6 @@ def test_groups_lose_as_many_channels_each():
     assert relative(hashed_network(network), pruned, x) < 1e-5
 
 
-def test_channels_that_mix_are_left_alone_with_the_reason():
-    x = image(Mixing)
-    network = make(Mixing)
-    with torch.no_grad():
-        network.two.weight[1], network.two.bias[1] = network.two.weight[0], network.two.bias[0]
-        network.one.weight[1], network.one.bias[1] = network.one.weight[0], network.one.bias[0]
-    pruned = red(network, x)
-    assert pruned.classes == {"one": 7}
-    assert "changes the output" in pruned.report.left_alone["two"]
-    assert relative(hashed_network(network), pruned, x) < 1e-5
-
-
 def test_a_depthwise_kernel_belongs_to_its_channel():
     network, x = fold_batch_norm(make(MobileNet)), image(MobileNet)
     expand = network.blocks[0].body[0]
