@@ -7,32 +7,68 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import Graph, Tracer
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 AFFINE = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+Inputs = tuple[Any, ...]
 
 
-def fold_batch_norm(model: nn.Module) -> nn.Module:
+def as_inputs(example: Any) -> Inputs:
+    """The arguments of a call."""
+    return tuple(example) if isinstance(example, list | tuple) else (example,)
+
+
+def fold_batch_norm(model: nn.Module, example_inputs: Any = None) -> nn.Module:
     """A copy of the model in evaluation mode, every foldable batch norm an identity.
 
-    A norm can be folded where it alone reads the output of one layer, which is used once. Where
-    Python control flow keeps torch.fx from tracing the model, its parts are traced one by one.
-    The others stay as they are.
+    A norm can be folded where it alone reads the output of one layer, which is used once and has
+    its weight for itself. Where Python control flow keeps torch.fx from tracing the model, its
+    parts are traced one by one. The others stay as they are.
+
+    example_inputs: a tensor or a tuple of them, as the model is called. A norm normalises axis 1,
+    which are a linear layer's features where its output is [B, features] and not where it is
+    [B, n, features]: without a call that tells, norms behind linear layers stay.
     """
     folded = copy.deepcopy(model).eval()
-    for affine, norm in _pairs(folded):
+    pairs = _pairs(folded)
+    ranks = {} if example_inputs is None or not pairs else _ranks(folded, as_inputs(example_inputs))
+    owners = Counter(id(p) for part in folded.modules() for p in part.parameters(recurse=False))
+    for affine, norm in pairs:
         layer, batch_norm = folded.get_submodule(affine), folded.get_submodule(norm)
         assert isinstance(layer, AFFINE) and isinstance(batch_norm, NORMS)
+        rank = ranks.get(layer, None if isinstance(layer, nn.Linear) else layer.weight.ndim)
+        if rank != layer.weight.ndim or owners[id(layer.weight)] != 1:
+            continue
         _fold(layer, batch_norm)
         parent, _, name = norm.rpartition(".")
         setattr(folded.get_submodule(parent), name, nn.Identity())
     return folded
+
+
+def _ranks(model: nn.Module, inputs: Inputs) -> dict[nn.Module, int]:
+    """Axes of the outputs of the layers that a call runs."""
+    ranks: dict[nn.Module, int] = {}
+
+    def hook(layer: nn.Module, _: Any, output: Tensor) -> None:
+        ranks[layer] = output.ndim
+
+    handles = [
+        part.register_forward_hook(hook) for part in model.modules() if isinstance(part, AFFINE)
+    ]
+    try:
+        with torch.no_grad():
+            model(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ranks
 
 
 class _LayerTracer(Tracer):
@@ -62,15 +98,18 @@ def _pairs(model: nn.Module, prefix: str = "") -> list[tuple[str, str]]:
 def _pairs_of(graph: Graph, model: nn.Module) -> list[tuple[str, str]]:
     modules = dict(model.named_modules())
     calls = Counter(id(modules[str(n.target)]) for n in graph.nodes if n.op == "call_module")
+    opened = {str(n.target).rpartition(".")[0] for n in graph.nodes if n.op == "get_attr"}
     found = []
     for node in graph.nodes:
         if node.op != "call_module" or not isinstance(modules[str(node.target)], NORMS):
             continue
-        before = node.args[0]
-        if before.op != "call_module" or len(before.users) > 1:
+        before = next(iter(node.all_input_nodes), None)  # by position or by name
+        if before is None or before.op != "call_module" or len(before.users) > 1:
             continue
         layer, norm = modules[str(before.target)], modules[str(node.target)]
         used_once = calls[id(layer)] == calls[id(norm)] == 1
+        if opened & {before.target, node.target}:  # something reads their parameters directly
+            continue
         if isinstance(layer, AFFINE) and used_once and norm.running_mean is not None:
             found.append((str(before.target), str(node.target)))
     return found

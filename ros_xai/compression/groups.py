@@ -18,9 +18,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from ros_xai.compression.folding import CONVOLUTIONS, NORMS, TRANSPOSED
-
-Inputs = tuple[Any, ...]
+from ros_xai.compression.folding import CONVOLUTIONS, NORMS, TRANSPOSED, Inputs, as_inputs
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,6 @@ def is_depthwise(layer: nn.Module) -> bool:
         and layer.groups > 1
         and layer.groups == layer.in_channels == layer.out_channels
     )
-
-
-def as_inputs(example: Any) -> Inputs:
-    """The arguments of a call."""
-    return tuple(example) if isinstance(example, list | tuple) else (example,)
 
 
 def channel_groups(model: nn.Module, example_inputs: Any) -> list[ChannelGroup]:

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ros_xai.compression.folding import fold_batch_norm
-from ros_xai.compression.groups import ChannelGroup, as_inputs, channel_groups, is_depthwise
+from ros_xai.compression.folding import as_inputs, fold_batch_norm
+from ros_xai.compression.groups import ChannelGroup, channel_groups, is_depthwise
 from ros_xai.compression.hashing import HashedTensor, hash_weights, hash_within
 from ros_xai.compression.merging import Labels, Linkage, Strategy, alpha_at, merge, similar
 from ros_xai.compression.probe import Probe
@@ -128,7 +128,7 @@ def compress(
     choose: classes of a group's channels; apply: what becomes of them, see `merging.merge`.
     """
     inputs = as_inputs(example_inputs)
-    module = fold_batch_norm(model)
+    module = fold_batch_norm(model, inputs)
     before = layer_costs(module, inputs)
     parameters_before = parameter_count(module, before)
     layers = affine_layers(module)
@@ -184,10 +184,16 @@ def hash_layers(
 
 
 def hashed_network(
-    model: nn.Module, bandwidth_scale: float = 1.0, error_budget: float | None = None
+    model: nn.Module,
+    bandwidth_scale: float = 1.0,
+    error_budget: float | None = None,
+    example_inputs: Any = None,
 ) -> nn.Module:
-    """A folded and hashed copy: what RED at alpha 0, and RED++, leave the function of."""
-    module = fold_batch_norm(model)
+    """A folded and hashed copy: what RED at alpha 0, and RED++, leave the function of.
+
+    example_inputs: as in `fold_batch_norm`.
+    """
+    module = fold_batch_norm(model, example_inputs)
     hash_layers(module, bandwidth_scale, error_budget)
     return module
 

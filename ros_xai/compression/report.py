@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ros_xai.compression.groups import as_inputs, is_depthwise
-from ros_xai.compression.splitting import SplitConv2d, affine_layers, split_multiplications
+from ros_xai.compression.folding import as_inputs
+from ros_xai.compression.groups import is_depthwise
+from ros_xai.compression.splitting import affine_layers, split_multiplications
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,6 @@ def output_error(
     if not count:
         raise ValueError("expected at least one image and one floating-point output")
     return OutputError(largest, total / count, math.sqrt(squares / max(reference, 1e-300)))
-
-
-def kind(layer: nn.Module) -> str:
-    """original, or the form that a split layer has."""
-    return layer.form if isinstance(layer, SplitConv2d) else "original"
 
 
 def split_count(layer: nn.Module, positions: int) -> int:

@@ -36,6 +36,7 @@ def test_the_function_stays(kind):
     ("layer", "norm", "shape"),
     [
         (nn.Linear(5, 6, bias=False), nn.BatchNorm1d(6), (3, 5)),
+        (nn.Linear(5, 6), nn.BatchNorm1d(6, affine=False), (3, 5)),
         (nn.Conv1d(4, 6, 3, groups=2), nn.BatchNorm1d(6), (2, 4, 9)),
         (nn.Conv2d(4, 8, 3, groups=4, padding=1), nn.BatchNorm2d(8, affine=False), (2, 4, 6, 6)),
         (nn.ConvTranspose2d(4, 6, 3, 2), nn.BatchNorm2d(6), (2, 4, 5, 5)),
@@ -48,11 +49,84 @@ def test_every_kind_of_layer(layer, norm, shape):
     norm.running_mean.uniform_(-1, 1)
     norm.running_var.uniform_(0.1, 2)
     network = nn.Sequential(layer, norm, nn.ReLU()).eval()
-    folded = fold_batch_norm(network)
     x = torch.randn(shape)
+    folded = fold_batch_norm(network, x)
     with torch.no_grad():
         assert torch.allclose(network(x), folded(x), rtol=1e-4, atol=1e-5)
     assert isinstance(folded[1], nn.Identity)
+
+
+def unfolded(network, x, example=None):
+    """Statistics as after training; the norms that are left, and the largest difference."""
+    generator = torch.Generator().manual_seed(0)
+    for norm in norms(network.eval()):
+        norm.running_mean.uniform_(-1, 1, generator=generator)
+        norm.running_var.uniform_(0.1, 2, generator=generator)
+    folded = fold_batch_norm(network, example)
+    with torch.no_grad():
+        return len(norms(folded)), float((network(x) - folded(x)).abs().max())
+
+
+@pytest.mark.parametrize("features", [8, 9])
+def test_axis_1_of_a_sequence_is_not_a_linear_layers_features(features):
+    """As many steps as features, or not: the norm is of the steps."""
+    network, x = nn.Sequential(nn.Linear(6, features), nn.BatchNorm1d(8)), torch.rand(2, 8, 6)
+    assert unfolded(network, x, example=x) == (1, 0)
+    assert unfolded(network, x) == (1, 0)
+
+
+def test_a_linear_layers_norm_stays_where_nothing_tells_its_shape():
+    network, x = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8)), torch.rand(2, 6)
+    assert unfolded(network, x) == (1, 0)
+
+
+def test_the_axis_of_a_convolution_without_batch():
+    network, x = nn.Sequential(nn.Conv1d(2, 4, 1), nn.BatchNorm1d(4)), torch.rand(2, 4)
+    assert unfolded(network, x, example=x) == (1, 0)
+
+
+class Tied(nn.Module):
+    """Two layers of one weight; the norm is between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm, self.two = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)
+        self.two.weight = self.one.weight
+
+    def forward(self, x):
+        return self.two(self.norm(self.one(x)))
+
+
+class Transposed(Tied):
+    """An autoencoder that decodes by its encoder's weight."""
+
+    def forward(self, x):
+        return nn.functional.conv_transpose2d(self.norm(self.one(x)), self.one.weight)
+
+
+@pytest.mark.parametrize("kind", [Tied, Transposed])
+def test_a_layer_whose_weight_has_another_use_is_not_folded(kind):
+    assert unfolded(kind(), torch.rand(1, 3, 4, 4)) == (1, 0)
+
+
+def test_a_computed_weight_is_not_folded():
+    layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 1))
+    network = nn.Sequential(layer, nn.BatchNorm2d(4))
+    assert unfolded(network, torch.rand(1, 3, 4, 4)) == (1, 0)
+
+
+def test_arguments_by_name():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.norm(input=self.conv(input=x))
+
+    left, error = unfolded(Named(), torch.rand(1, 3, 4, 4))
+    assert left == 0
+    assert error < 1e-5
 
 
 def test_a_layer_that_something_else_reads_is_not_folded():
