@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,7 +56,10 @@ class Engine(Protocol):
         """Names, types and shapes of the outputs."""
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Outputs by name. Raises EngineError when an input is missing or has a wrong shape."""
+        """Outputs by name.
+
+        Raises EngineError when an input is missing or has a wrong type or shape.
+        """
 
 
 def check_names(given: Mapping[str, NDArray[Any]], expected: tuple[str, ...]) -> None:
@@ -74,6 +78,16 @@ def check_inputs(given: Mapping[str, NDArray[Any]], specs: tuple[TensorSpec, ...
             raise EngineError(
                 f"{spec.name}: expected {spec.dtype} {sizes}; got {array.dtype} {list(array.shape)}"
             )
+
+
+@contextmanager
+def named_errors(inputs: Mapping[str, NDArray[Any]]) -> Iterator[None]:
+    """What a library raises for shapes that do not fit its network is an EngineError with them."""
+    try:
+        yield
+    except Exception as error:  # every library has its own, and torch those of the module's code
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+        raise EngineError(f"the network cannot run on {shapes}: {error}") from error
 
 
 @dataclass(frozen=True)

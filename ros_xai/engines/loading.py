@@ -57,7 +57,7 @@ def load_verified(
     if remembered in BACKENDS and remembered in installed:
         try:
             return create(bundle, remembered, threads)
-        except EngineError:
+        except Exception:  # of whatever library the engine is made of
             pass  # what worked once does not any more: try all again
     engines: dict[str, Engine] = {}
     problems = [f"{each.name}: {each.detail}" for each in found if not each.available]

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ros_xai.engines.base import Arrays, EngineError, TensorSpec, check_inputs
+from ros_xai.engines.base import Arrays, EngineError, TensorSpec, check_inputs, named_errors
 
 
 class OnnxRuntimeEngine:
@@ -34,7 +34,8 @@ class OnnxRuntimeEngine:
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         check_inputs(inputs, self.input_specs)
         names = [spec.name for spec in self.output_specs]
-        return dict(zip(names, self.session.run(names, dict(inputs))))
+        with named_errors(inputs):
+            return dict(zip(names, self.session.run(names, dict(inputs))))
 
 
 _TYPES = {"float": "float32", "double": "float64"}

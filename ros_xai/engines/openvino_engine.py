@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from ros_xai.engines.base import Arrays, EngineError, TensorSpec, check_inputs
+from ros_xai.engines.base import Arrays, EngineError, TensorSpec, check_inputs, named_errors
 
 
 class OpenVinoEngine:
@@ -47,11 +47,12 @@ class OpenVinoEngine:
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         check_inputs(inputs, self.input_specs)
         shapes = {name: array.shape for name, array in inputs.items()}
-        if shapes != self._shapes:
-            self.model.reshape({name: list(shape) for name, shape in shapes.items()})
-            self._request = self.core.compile_model(self.model, "CPU").create_infer_request()
-            self._shapes = shapes
-        results = self._request.infer(dict(inputs), share_inputs=True)
+        with named_errors(inputs):
+            if shapes != self._shapes:
+                self.model.reshape({name: list(shape) for name, shape in shapes.items()})
+                self._request = self.core.compile_model(self.model, "CPU").create_infer_request()
+                self._shapes = shapes
+            results = self._request.infer(dict(inputs), share_inputs=True)
         return {spec.name: results[spec.name] for spec in self.output_specs}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from ros_xai.engines.base import Arrays, TensorSpec, check_names
+from ros_xai.engines.base import Arrays, TensorSpec, check_inputs, named_errors
 
 
 class TorchEngine:
@@ -31,9 +31,8 @@ class TorchEngine:
         return f"torch {torch.__version__} on {self.device}"
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-        names = tuple(spec.name for spec in self.input_specs)
-        check_names(inputs, names)
-        tensors = [torch.from_numpy(inputs[name]).to(self.device) for name in names]
-        with torch.inference_mode():
+        check_inputs(inputs, self.input_specs)
+        with torch.inference_mode(), named_errors(inputs):
+            tensors = [torch.from_numpy(inputs[s.name]).to(self.device) for s in self.input_specs]
             results = self.module(*tensors)
         return {name: value.cpu().numpy() for name, value in zip(self._names, results)}

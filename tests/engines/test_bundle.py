@@ -245,6 +245,20 @@ def test_an_engine_that_fails_is_left_out(folder, memory, fakes, monkeypatch):
         loading.load(folder, threads=3, memory=memory)
 
 
+@pytest.mark.parametrize("error", [EngineError, RuntimeError, OSError])
+def test_a_remembered_engine_that_fails_is_replaced(folder, memory, fakes, monkeypatch, error):
+    def create(bundle, backend, threads):
+        if backend == "onnxruntime":
+            raise error("broken since")
+        return Fake(backend)
+
+    assert loading.load(folder, memory=memory).name == "onnxruntime"
+    monkeypatch.setattr(loading, "create", create)
+    assert loading.load(folder, memory=memory).name == "torch"
+    monkeypatch.setattr(loading, "measure", None)  # it is remembered
+    assert loading.load(folder, memory=memory).name == "torch"
+
+
 def test_an_unknown_backend_is_refused(folder):
     with pytest.raises(ValueError, match="expected backend auto"):
         ros_xai.engines.load(folder, "cuda9")

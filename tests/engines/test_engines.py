@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ros_xai.engines.base import Engine, EngineError, Timing, measure
+from ros_xai.engines.compile import Signature, compile_network
 from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
 from ros_xai.engines.openvino_engine import OpenVinoEngine
 from ros_xai.engines.torch_engine import TorchEngine
@@ -65,6 +66,42 @@ def test_later_calls_leave_earlier_answers_alone(engine):
 def test_wrong_names_are_refused_with_the_right_ones(engine):
     with pytest.raises(EngineError, match="expected inputs"):
         engine({"left": np.zeros((1, 1, 2, 2), dtype=np.float32)})
+
+
+def both(left, right):
+    return {"left": left, "right": right}
+
+
+def test_wrong_types_are_refused_with_the_right_one(engine):
+    single = np.ones((1, 1, 4, 4), dtype=np.float32)
+    for wrong in (single.astype(np.float64), single.astype(np.uint8)):
+        with pytest.raises(EngineError, match="right: expected float32"):
+            engine(both(single, wrong))
+
+
+def test_wrong_shapes_are_refused_and_the_next_call_works(engine):
+    one = np.ones((1, 1, 4, 4), dtype=np.float32)
+    for shape in ((1, 1, 5, 4), (1, 2, 3)):
+        with pytest.raises(EngineError, match=r"\[.*\]"):
+            engine(both(one, np.ones(shape, dtype=np.float32)))
+    assert np.array_equal(engine(both(one, one))["sum"], 3 * one)
+
+
+@pytest.mark.parametrize("name", ["torch", "onnxruntime", "openvino"])
+def test_a_wrong_number_of_channels_is_refused(name):
+    pytest.importorskip(name)
+    engine = compile_network(Peak(), Signature({"image": 3}, {"peak": 1}), name, threads=1)
+    with pytest.raises(EngineError, match=r"image.*\[1, 4, 8, 8\]"):
+        engine({"image": np.ones((1, 4, 8, 8), dtype=np.float32)})
+
+
+class Peak(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+
+    def forward(self, image):
+        return (self.conv(image).amax(1),)
 
 
 def test_name_tells_engine_and_version(engine):
