@@ -160,8 +160,8 @@ def _reshape(x: list[Any], a: Attributes) -> Any:
     return x[0].reshape(wanted)
 
 
-_TYPES = {1: torch.float32, 2: torch.uint8, 6: torch.int32, 7: torch.int64, 9: torch.bool,
-          10: torch.float16, 11: torch.float64}  # fmt: skip
+_TYPES = {1: torch.float32, 2: torch.uint8, 3: torch.int8, 6: torch.int32, 7: torch.int64,
+          9: torch.bool, 10: torch.float16, 11: torch.float64}  # fmt: skip
 
 
 def _clip(x: list[Any], a: Attributes) -> Any:
@@ -184,6 +184,32 @@ def _shuffle(x: list[Any], a: Attributes) -> Any:
     return F.pixel_shuffle(x[0], a["blocksize"])
 
 
+def _along(values: Tensor, data: Tensor, a: Attributes) -> Tensor:
+    """A scale or zero point, one for all or one [n] per place of an axis, as data is shaped."""
+    if not values.ndim:
+        return values
+    shape = [1] * data.ndim
+    shape[a.get("axis", 1)] = -1
+    return values.reshape(shape)
+
+
+def _quantize(x: list[Any], a: Attributes) -> Any:
+    data, scale, zero = [*x, None][:3]
+    if zero is None:
+        zero = torch.zeros_like(scale, dtype=torch.uint8)
+    steps = (data / _along(scale, data, a)).round()  # half to even
+    range_ = torch.iinfo(zero.dtype)
+    return (steps + _along(zero, data, a)).clamp(range_.min, range_.max).to(zero.dtype)
+
+
+def _dequantize(x: list[Any], a: Attributes) -> Any:
+    data, scale, zero = [*x, None][:3]
+    steps = data.int()
+    if zero is not None:
+        steps = steps - _along(zero, data, a)
+    return steps.to(scale.dtype) * _along(scale, data, a)
+
+
 OPERATORS: Mapping[str, Operator] = {
     "Add": lambda x, a: x[0] + x[1],
     "And": lambda x, a: x[0] & x[1],
@@ -199,6 +225,7 @@ OPERATORS: Mapping[str, Operator] = {
     ),
     "Conv": _conv,
     "DepthToSpace": _shuffle,
+    "DequantizeLinear": _dequantize,
     "Div": _divide,
     "Elu": lambda x, a: F.elu(x[0], a.get("alpha", 1.0)),
     "Equal": lambda x, a: x[0] == x[1],
@@ -222,6 +249,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Not": lambda x, a: ~x[0],
     "Pad": _pad,
     "Pow": lambda x, a: x[0] ** x[1],
+    "QuantizeLinear": _quantize,
     "Reciprocal": lambda x, a: x[0].reciprocal(),
     "ReduceMax": _reduce(torch.amax),
     "ReduceMean": _reduce(torch.mean),

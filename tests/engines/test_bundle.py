@@ -12,11 +12,12 @@ import pytest
 import torch
 
 import ros_xai.engines
-from ros_xai.engines import backends, loading
+from ros_xai.engines import backends, int8, loading
 from ros_xai.engines.base import EngineError, Timing
 from ros_xai.engines.bundle import CARD, MODEL, WEIGHTS, BundleError, read_bundle, write_bundle
 from ros_xai.engines.cache import Memory
 from ros_xai.engines.compile import Signature, to_onnx
+from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
 
 ROOT = Path(__file__).parents[2]
 
@@ -264,34 +265,38 @@ def test_an_unknown_backend_is_refused(folder):
         ros_xai.engines.load(folder, "cuda9")
 
 
-def test_weights_of_more_bits_than_this_processor_adds_up_are_refused(
+def test_weights_of_more_bits_than_this_processor_adds_up_run_on_torch_alone(
     tmp_path, network, memory, monkeypatch
 ):
+    """A graph as from a processor with VNNI, beside the float network on onnxruntime."""
+    pytest.importorskip("onnxruntime")
     model = to_onnx(network, Signature({"image": 3}, {"peak": 1}))
+    rng = np.random.default_rng(0)
+    images = [{"image": rng.random((1, 3, 16, 24), dtype=np.float32)} for _ in range(4)]
+    monkeypatch.setattr(int8, "wide_sums", lambda: True)
     folder = write_bundle(
-        tmp_path / "bundle", model, network.state_dict(), "test", {"image": (1, 3, 16, 24)},
-        origin="seed 0", method="int8", figures={}, weight_bits=8,
+        tmp_path / "bundle", int8.quantize_int8(model, images), network.state_dict(), "test",
+        {"image": (1, 3, 16, 24)}, origin="seed 0", method="int8", figures={}, weight_bits=8,
     )  # fmt: skip
-    monkeypatch.setattr(backends, "weight_bits", lambda: 8)
-    loading.load(folder, "torch")
     monkeypatch.setattr(backends, "weight_bits", lambda: 7)
     for backend in ("onnxruntime", "openvino"):
         with pytest.raises(EngineError, match="saturate"):
             loading.load(folder, backend)
-    assert "torch" in loading.load(folder, memory=memory).name
+    engine = loading.load(folder, memory=memory)
+    assert "torch" in engine.name
+    exact = OnnxRuntimeEngine(model)
+    error = [np.abs(engine(image)["peak"] - exact(image)["peak"]).max() for image in images]
+    assert 0 < max(error) < 0.01
 
 
 def test_int8_answers_nearly_the_same(network):
     pytest.importorskip("onnxruntime")
-    from ros_xai.engines.int8 import quantize_int8
-    from ros_xai.engines.onnxruntime_engine import OnnxRuntimeEngine
-
     model = to_onnx(network, Signature({"image": 3}, {"peak": 1}))
     rng = np.random.default_rng(0)
     images = [{"image": rng.random((1, 3, 16, 24), dtype=np.float32)} for _ in range(4)]
-    quantized = quantize_int8(model, images)
+    quantized = int8.quantize_int8(model, images)
     exact, rough = OnnxRuntimeEngine(model), OnnxRuntimeEngine(quantized)
     error = np.abs(exact(images[0])["peak"] - rough(images[0])["peak"])
     assert 0 < error.max() < 0.02
     with pytest.raises(EngineError, match="calibration"):
-        quantize_int8(model, [])
+        int8.quantize_int8(model, [])
