@@ -110,7 +110,7 @@ class Occlusion:
         return Attribution("occlusion", values, shape, len(masks), constant=_constant(scores))
 
 
-def _constant(scores: Array) -> NDArray[np.bool_] | bool:
+def _constant(scores: NDArray[np.float64]) -> NDArray[np.bool_] | bool:
     """[(T,)] of scores [T, n]: whether they differ by rounding only; of a single one unknown."""
     return np.squeeze(variance(scores) == 0) if scores.shape[1] > 1 else False
 
