@@ -109,10 +109,10 @@ class Forecaster:
         try:
             with safe_open(weights, framework="pt") as file:
                 record = json.loads((file.metadata() or {})["forecaster"])
-        except (SafetensorError, KeyError) as error:
+            network = Network(from_mapping(NetworkConfig, record["network"]))
+            load_model(network, weights)
+        except (SafetensorError, KeyError, RuntimeError) as error:
             raise ValueError(f"{weights}: expected weights of a forecaster; got {error}") from error
-        network = Network(from_mapping(NetworkConfig, record["network"]))
-        load_model(network, weights)
         return cls(network, record["quiet"])
 
     def save(self, weights: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from ros_xai.data.forecasting import Recording, Scene, Tracks
 from ros_xai.forecasting.features import ContextConfig
@@ -107,3 +109,17 @@ def test_a_saved_forecaster_is_the_same_one(
     assert np.array_equal(
         loaded(scene.tracks, raster).modes, forecaster(scene.tracks, raster).modes
     )
+
+
+def test_weights_of_another_network_are_refused_by_name(
+    forecaster: Forecaster, tmp_path: Path
+) -> None:
+    path = tmp_path / "cab.safetensors"
+    forecaster.save(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    tensors.popitem()
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(ValueError, match=r"cab\.safetensors: expected weights of a forecaster"):
+        Forecaster.load(path)
