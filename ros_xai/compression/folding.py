@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, Tracer
+from torch.utils.hooks import RemovableHandle
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -23,6 +25,16 @@ Inputs = tuple[Any, ...]
 def as_inputs(example: Any) -> Inputs:
     """The arguments of a call."""
     return tuple(example) if isinstance(example, list | tuple) else (example,)
+
+
+def observe(model: nn.Module, inputs: Inputs, handles: Iterable[RemovableHandle]) -> None:
+    """Calls the model once, without gradients, for the hooks of `handles`, and takes them off."""
+    try:
+        with torch.no_grad():
+            model(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def fold_batch_norm(model: nn.Module, example_inputs: Any = None) -> nn.Module:
@@ -62,12 +74,7 @@ def _ranks(model: nn.Module, inputs: Inputs) -> dict[nn.Module, int]:
     handles = [
         part.register_forward_hook(hook) for part in model.modules() if isinstance(part, AFFINE)
     ]
-    try:
-        with torch.no_grad():
-            model(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    observe(model, inputs, handles)
     return ranks
 
 

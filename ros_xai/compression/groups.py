@@ -18,7 +18,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from ros_xai.compression.folding import CONVOLUTIONS, NORMS, TRANSPOSED, Inputs, as_inputs
+from ros_xai.compression.folding import CONVOLUTIONS, NORMS, TRANSPOSED, Inputs, as_inputs, observe
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,7 @@ def _execution(model: nn.Module, inputs: Inputs) -> _Run:
     handles = [
         module.register_forward_pre_hook(hook, with_kwargs=True) for module in model.modules()
     ]
-    try:
-        with torch.no_grad():
-            model(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    observe(model, inputs, handles)
     return run
 
 

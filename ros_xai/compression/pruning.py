@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ros_xai.compression.folding import as_inputs, fold_batch_norm
+from ros_xai.compression.folding import as_inputs, fold_batch_norm, observe
 from ros_xai.compression.groups import ChannelGroup, channel_groups, is_depthwise
 from ros_xai.compression.hashing import HashedTensor, hash_weights, hash_within
 from ros_xai.compression.merging import Labels, Linkage, Strategy, alpha_at, merge, similar
@@ -238,12 +238,7 @@ def _choose_forms(
         layer.register_forward_pre_hook(lambda _, args, name=name: seen.update({name: args[0]}))
         for name, layer in layers.items()
     ]
-    try:
-        with torch.no_grad():
-            module(*as_inputs(example_inputs))
-    finally:
-        for handle in handles:
-            handle.remove()
+    observe(module, as_inputs(example_inputs), handles)
     chosen = {}
     for name, x in seen.items():
         best, times = fastest(layers[name], x)

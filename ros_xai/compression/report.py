@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ros_xai.compression.folding import as_inputs
+from ros_xai.compression.folding import as_inputs, observe
 from ros_xai.compression.groups import is_depthwise
 from ros_xai.compression.splitting import affine_layers, split_multiplications
 
@@ -138,12 +138,7 @@ def layer_costs(model: nn.Module, example_inputs: Any) -> dict[str, Cost]:
             costs[name] = Cost(before.macs + macs, before.positions + positions)
 
         handles.append(layer.register_forward_hook(hook))
-    try:
-        with torch.no_grad():
-            model(*as_inputs(example_inputs))
-    finally:
-        for handle in handles:
-            handle.remove()
+    observe(model, as_inputs(example_inputs), handles)
     return costs
 
 
