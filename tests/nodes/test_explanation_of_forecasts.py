@@ -27,7 +27,7 @@ from ros_xai.nodes.explanation import ExplanationNode
 from ros_xai.nodes.explanation_config import ExplanationConfig
 from ros_xai.nodes.forecasting import ForecastingNode
 from ros_xai.ros import images, qos
-from tests.nodes.test_forecasting import marker, road
+from tests.nodes.forecasting_scene import marker, road
 from tests.waiting import until
 
 MARGIN, SCALE = 52.0, 6  # m ahead in a crop; pixels of the picture in a metre
