@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +9,6 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -19,6 +16,7 @@ from std_msgs.msg import Header
 
 from ros_xai.nodes.depth import DepthNode
 from ros_xai.ros import images, pointclouds
+from tests.spinning import Spinning
 from tests.waiting import until
 
 HEIGHT, WIDTH = 64, 96
@@ -102,11 +100,7 @@ class Drive:
             ("/diagnostics", DiagnosticArray, self.reports),
         ):
             self.peer.create_subscription(kind, topic, seen.append, 50)
-        self.executor = SingleThreadedExecutor(context=context)
-        for node in (self.node, self.peer):
-            self.executor.add_node(node)
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
-        self.thread.start()
+        self.spinning = Spinning(context, self.node, self.peer)
         until(lambda: all(s.get_subscription_count() for s in self.senders.values()))
         until(lambda: self.peer.count_publishers("/depth/points") == 1)
         until(lambda: self.node._depth.get_subscription_count() == 1)
@@ -140,13 +134,7 @@ class Drive:
         return node.frames_in == node.answered + node.monitor.frame_drops() + node.pending()
 
     def close(self) -> None:
-        for node in (self.node, self.peer):
-            self.executor.remove_node(node)
-        time.sleep(0.05)  # callbacks that still run need what shutdown takes away
-        self.executor.shutdown()
-        self.thread.join(5)
-        self.node.destroy_node()
-        self.peer.destroy_node()
+        self.spinning.close()
 
 
 @pytest.fixture

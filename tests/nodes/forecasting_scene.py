@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from nav_msgs.msg import OccupancyGrid
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
@@ -19,6 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from ros_xai.nodes.forecasting import ForecastingNode
 from ros_xai.nodes.traffic import MAP_TOPICS
 from ros_xai.ros import pointclouds, qos
+from tests.spinning import Spinning
 from tests.waiting import until
 
 OUTPUTS = ("points", "stability", "attribution")
@@ -72,11 +70,7 @@ class Street:
         for name, kept in self.heard.items():
             kind = MarkerArray if name == "markers" else PointCloud2
             self.peer.create_subscription(kind, f"forecast/{name}", kept.append, 500)
-        self.executor = SingleThreadedExecutor(context=context)
-        for node in (self.node, self.peer):
-            self.executor.add_node(node)
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
-        self.thread.start()
+        self.spinning = Spinning(context, self.node, self.peer)
         until(lambda: self.tracks.get_subscription_count() == 1)
         until(lambda: all(p.get_subscription_count() == 1 for p in self.maps.values()))
         outputs = [p for p in self.node.publishers if p.topic_name.startswith("/forecast/")]
@@ -102,10 +96,4 @@ class Street:
         return node.frames_in == node.answered + node.monitor.frame_drops() + node.pending()
 
     def close(self) -> None:
-        for node in (self.node, self.peer):
-            self.executor.remove_node(node)
-        time.sleep(0.05)  # callbacks that still run need what shutdown takes away
-        self.executor.shutdown()
-        self.thread.join(5)
-        self.node.destroy_node()
-        self.peer.destroy_node()
+        self.spinning.close()

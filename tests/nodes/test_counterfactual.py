@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import pytest
 import torch
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from safetensors.torch import save_file
@@ -37,6 +34,7 @@ from ros_xai.ros import images
 from ros_xai.ros.parameters import markdown_table
 from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
+from tests.spinning import Spinning
 from tests.waiting import until
 
 
@@ -92,11 +90,7 @@ class Car:
         )
         self.peer.create_subscription(Image, "counterfactual/side_by_side", self.shown.append, 10)
         self.client = self.peer.create_client(Trigger, "counterfactual/explain")
-        self.executor = SingleThreadedExecutor(context=context)
-        for node in (self.node, self.peer):
-            self.executor.add_node(node)
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
-        self.thread.start()
+        self.spinning = Spinning(context, self.node, self.peer)
         until(lambda: self.sender.get_subscription_count() == 1)
         until(lambda: self.node._decision.get_subscription_count() == 1)
         until(lambda: self.node._pictures["side_by_side"].get_subscription_count() == 1)
@@ -119,13 +113,7 @@ class Car:
         return {v.key: v.value for v in self.told[-1].status[0].values}
 
     def close(self) -> None:
-        for node in (self.node, self.peer):
-            self.executor.remove_node(node)
-        time.sleep(0.05)  # callbacks that still run need what shutdown takes away
-        self.executor.shutdown()
-        self.thread.join(5)
-        self.node.destroy_node()
-        self.peer.destroy_node()
+        self.spinning.close()
 
 
 @pytest.fixture

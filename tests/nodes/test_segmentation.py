@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import pytest
 import torch
 from builtin_interfaces.msg import Time
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
@@ -29,6 +26,7 @@ from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.picture import overlay
 from ros_xai.segmentation.segmenter import Segmenter
+from tests.spinning import Spinning
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -75,11 +73,7 @@ class Camera:
         self.peer.create_subscription(
             String, "segmentation/label_names", self.names.append, qos.latched()
         )
-        self.executor = SingleThreadedExecutor(context=context)
-        for node in (self.node, self.peer):
-            self.executor.add_node(node)
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
-        self.thread.start()
+        self.spinning = Spinning(context, self.node, self.peer)
         until(lambda: self.sender.get_subscription_count() == 1)
         until(lambda: self.node._labels.get_subscription_count() == 1)
         until(lambda: self.node._confidence.get_subscription_count() == 1)
@@ -104,13 +98,7 @@ class Camera:
         return [entry["name"] for entry in json.loads(self.names[-1].data)]
 
     def close(self) -> None:
-        for node in (self.node, self.peer):
-            self.executor.remove_node(node)
-        time.sleep(0.05)  # callbacks that still run need what shutdown takes away
-        self.executor.shutdown()
-        self.thread.join(5)
-        self.node.destroy_node()
-        self.peer.destroy_node()
+        self.spinning.close()
 
 
 @pytest.fixture
