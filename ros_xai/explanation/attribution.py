@@ -95,6 +95,28 @@ class Attribution:
         columns = self.values.shape[-1]
         return [divmod(int(cell), columns) for cell in order]
 
+    def settled(self, top: int = 8, tolerance: float = 0.1) -> bool:
+        """Whether more forwards would hardly move any cell: none is `unsettled`."""
+        if self.standard_error is None:
+            raise ValueError(f"a {self.method} attribution does not know its standard error")
+        targets = self.values.shape[0] if self.values.ndim == 3 else 1
+        cells, errors = (x.reshape(targets, -1) for x in (self.values, self.standard_error))
+        return not unsettled(cells, errors, top, tolerance).any()
+
+
+def unsettled(values: Array, errors: Array, top: int, tolerance: float) -> NDArray[np.bool_]:
+    """Cells [T, d] that are neither known well nor clearly among the `top` cells, or clearly not.
+
+    values, errors: [T, d] and their standard errors. Twice the error of an unsettled cell is above
+    `tolerance` of the largest value, and above the distance from the boundary of the top cells.
+    """
+    margin = 2 * errors
+    ordered = -np.sort(-values, axis=-1)
+    top = min(top, values.shape[-1] - 1)
+    boundary = (ordered[:, max(top - 1, 0), None] + ordered[:, top, None]) / 2
+    vague = margin > tolerance * ordered[:, :1]
+    return np.asarray(vague & (np.abs(values - boundary) <= margin))
+
 
 def overlay(
     image: NDArray[np.uint8], heatmap: NDArray[np.floating], strength: float = 0.55

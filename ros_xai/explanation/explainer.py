@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ros_xai.explanation import estimators
-from ros_xai.explanation.attribution import Attribution
+from ros_xai.explanation.attribution import Attribution, unsettled
 from ros_xai.explanation.designs import FROM_A, FROM_B, draw, points_at
 from ros_xai.explanation.perturbations import Blend, Perturbation
 from ros_xai.explanation.scoring import Predict, Scorer, batches
@@ -225,16 +225,13 @@ class _Run:
         )
 
     def unsettled(self, refinement: Refinement) -> NDArray[np.int64]:
-        """Cells that are neither known well nor clearly among the top cells, or clearly not."""
+        """Cells that any of the targets wants to be run once more."""
         if not self.usable:
             return self.cells
         total, a, b, c = self._outputs()
-        values, margin = total(a, b, c), 2 * estimators.standard_error(total, a, b, c)
-        ordered = -np.sort(-values, axis=-1)
-        top = min(refinement.top, len(self.cells) - 1)
-        boundary = (ordered[:, max(top - 1, 0), None] + ordered[:, top, None]) / 2
-        vague = margin > refinement.tolerance * ordered[:, :1]
-        return np.flatnonzero((vague & (np.abs(values - boundary) <= margin)).any(0))
+        errors = estimators.standard_error(total, a, b, c)
+        left = unsettled(total(a, b, c), errors, refinement.top, refinement.tolerance)
+        return np.flatnonzero(left.any(0))
 
     def _outputs(self) -> tuple[Index, Array, Array, Array]:
         """The index, and a, b [T, R'], c [T, d, R'] of the rows whose a is known."""

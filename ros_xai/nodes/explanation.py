@@ -131,7 +131,10 @@ def _maps(view: View, config: ExplanationConfig) -> Iterator[Attribution]:
     if config.method == "effects":
         pairs = max(_PAIRS, grid[0] * grid[1])
         effects = MainEffects(box.predict, grid, pairs, box.perturbation, config.batch_size)
-        yield from effects.refine(box.inputs, question.supported, config.publish_every)
+        for map_ in effects.refine(box.inputs, question.supported, config.publish_every):
+            yield map_
+            if map_.settled():
+                return
         return
     sobol = SobolExplainer(
         box.predict,

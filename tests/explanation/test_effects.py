@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
+from ros_xai.explanation.baselines import RandomCells
 from ros_xai.explanation.effects import MainEffects, fold_over
 from ros_xai.explanation.perturbations import Blend
 from ros_xai.explanation.sobol import ConstantOutputWarning
@@ -108,3 +109,20 @@ def test_an_image_larger_than_its_grid():
 def test_fewer_pairs_than_cells_are_refused(pairs):
     with pytest.raises(ValueError, match="12 cells need as many pairs"):
         effects(linear, pairs=pairs).explain(ONES)
+
+
+def test_a_map_is_settled_when_its_errors_are_small_beside_its_values():
+    rng = np.random.default_rng(2)
+
+    def noisy(s: np.ndarray) -> np.ndarray:
+        return linear(s) + rng.normal(0, 2, len(s))
+
+    plain, few, many = effects(linear), effects(noisy), effects(noisy, pairs=16 * 256)
+    assert plain.explain(ONES).settled()
+    assert not few.explain(ONES).settled()
+    assert many.explain(ONES).settled()
+
+
+def test_a_map_without_errors_cannot_say_whether_it_is_settled():
+    with pytest.raises(ValueError, match="random attribution does not know its standard error"):
+        RandomCells(GRID).explain(ONES).settled()

@@ -62,7 +62,7 @@ def test_an_answer_is_explained_refined_and_tested(scenes, method, shown) -> Non
     figures = {pair.key: pair.value for pair in scene.reports[0].status[0].values}
     assert figures["method"] == shown
     assert float(figures["deletion"]) < float(figures["deletion_random"])
-    assert int(figures["forwards"]) >= 8 * 9
+    assert 8 * 9 <= int(figures["forwards"]) < 4096  # until the cells are settled
     until(lambda: scene.node.answered == 1)
     until(scene.accounted)
 
