@@ -37,25 +37,29 @@ def test_numbers_out_of_range_are_refused_by_name(tmp_path, option):
     assert option[0] in result.output
 
 
+def clip_of(frames: int, data_dir: Path, folder: Path) -> Path:
+    """The first frames of the KITTI clip."""
+    for kind, ending in (("image", "jpg"), ("lidar", "npz")):
+        (folder / kind).mkdir(parents=True)
+        for frame in range(frames):
+            shutil.copy(data_dir / "kitti" / kind / f"{frame:06d}.{ending}", folder / kind)
+    shutil.copy(data_dir / "kitti" / "calibration.json", folder)
+    return folder
+
+
 def test_a_short_clip_says_how_many_frames_it_has(data_dir: Path, tmp_path):
-    clip = tmp_path / "clip"
-    for folder, pattern in (("image", "00000[0-3].jpg"), ("lidar", "00000[0-3].npz")):
-        (clip / folder).mkdir(parents=True)
-        for file in (data_dir / "kitti" / folder).glob(pattern):
-            shutil.copy(file, clip / folder)
-    shutil.copy(data_dir / "kitti" / "calibration.json", clip)
+    clip = clip_of(4, data_dir, tmp_path / "clip")
     result = run(app, ["depth", "--kitti", str(clip), "--out", str(tmp_path / "out")])
     assert result.exit_code == 1
     assert "got 4 frames" in result.output
 
 
 def test_weights_adapted_to_the_real_clip_load_and_are_reported(data_dir: Path, tmp_path):
-    out = tmp_path / "out"
-    arguments = ["--kitti", str(data_dir / "kitti"), "--out", str(out), "--steps", "2"]
-    result = run(app, ["depth", *arguments])
+    clip, out = clip_of(20, data_dir, tmp_path / "clip"), tmp_path / "out"
+    result = run(app, ["depth", "--kitti", str(clip), "--out", str(out), "--steps", "2"])
     assert result.exit_code == 0, result.output
     report = json.loads((out / "report.json").read_text())
-    assert report["frames"] == 48
+    assert report["frames"] == 20
     assert report["gap"] >= 2
     assert report["usable_motions"] > 0.7
     assert report["steps"] == 2

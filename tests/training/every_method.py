@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # optimizers need it: forked processes would each load it again
 from torch import nn
 
 from ros_xai.data.forecasting import Recording, VectorMap
