@@ -94,12 +94,14 @@ def driving(seeds: list[int]) -> dict[str, Any]:
                 runs[left_out, seed] = finished.get(
                     key, lambda m=method, w=weight, d=left_out, s=seed: train(m, w, d, s)
                 )
-        means[method] = [
-            float(np.mean([runs[d, seed]["mIoU"] for d in DRIVING.domains])) for seed in seeds
-        ]
+        means[method], seen = (
+            [float(np.mean([runs[d, seed][name] for d in DRIVING.domains])) for seed in seeds]
+            for name in ("mIoU", "mIoU_seen")
+        )
         figures[method] = {
             "weight": weight,
             "mIoU_left_out": interval(means[method]),
+            "mIoU_seen": interval(seen),
             "by_domain": {
                 d: interval([runs[d, seed]["mIoU"] for seed in seeds]) for d in DRIVING.domains
             },
