@@ -74,7 +74,8 @@ app.add_typer(bag.app, name="bag")
 app.add_typer(world.app, name="world")
 for name, summary in LATER.items():
     app.command(name, help=summary)(_placeholder)
-app.command(context_settings=ANY_ARGUMENTS)(bench)
+# What follows the name, --help too, is the benchmark's.
+app.command(context_settings={**ANY_ARGUMENTS, "allow_interspersed_args": False})(bench)
 
 
 def _print_version(wanted: bool) -> None:
