@@ -18,7 +18,7 @@ from ros_xai.cli.processes import supervise
 # As ros_xai.nodes.perception.NODES, which needs rclpy to be imported.
 NODES = ("depth", "segmentation", "forecasting", "explanation")
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 class LogLevel(str, Enum):

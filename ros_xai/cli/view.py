@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from ros_xai.replay.bag import Bag, BagError
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ros_xai
-from ros_xai.cli import app, train
+from ros_xai.cli import LATER, app, train
 
 WITHOUT_RCLPY = """
 import sys
@@ -42,6 +42,11 @@ def test_every_command_explains_itself():
         assert answer.exit_code == 0, path
         groups = [(), ("bag",), ("world",), ("train",), ("generate",)]
         assert path in groups or "xample" in answer.output, path
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_help_looks_the_same_everywhere(name):
+    assert not set("│╭─") & set(run(name, "--help").output)
 
 
 def test_help_does_not_wait_for_torch():
