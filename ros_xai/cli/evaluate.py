@@ -47,7 +47,7 @@ def evaluate(
     config: Annotated[
         list[Path] | None,
         typer.Option(
-            help="ROS parameter file of a candidate; the first is compared with.",
+            help="ROS parameter file of a candidate, compared with the first; default: none.",
             exists=True,
             dir_okay=False,
         ),

@@ -51,7 +51,8 @@ def explain(
         typer.Option(help="Input that is masked: image or lidar (depth), map or neighbours."),
     ] = None,
     at: Annotated[
-        float | None, typer.Option(help="Seconds into the recording (forecasting); its middle.")
+        float | None,
+        typer.Option(help="Seconds into the recording (forecasting); default: its middle."),
     ] = None,
     intrinsics: Annotated[str, typer.Option(help="fx,fy,cx,cy in pixels (depth).")] = "",
     sparse: Annotated[

@@ -169,6 +169,8 @@ def train(
     what the image generator in --out, or the shipped one, rebuilds). Goes on where it was stopped.
 
     \b
+    Example:
+      ros_xai generate train layout
     Several processes:
       torchrun --nproc-per-node 2 --no-python ros_xai generate train layout
     """

@@ -63,7 +63,7 @@ def depth(
     multiple: Multiple = 1,
     weights: Weights = None,
     kitti: Annotated[
-        Path | None, typer.Option(help="KITTI clip to judge on; $ROS_XAI_DATA/kitti.")
+        Path | None, typer.Option(help="KITTI clip to judge on; default: $ROS_XAI_DATA/kitti.")
     ] = None,
     int8: Int8 = False,
     out: Out = Path("out/depth-bundle"),
@@ -92,7 +92,7 @@ def segmentation(
     weights: Weights = None,
     labelled: Annotated[
         Path | None,
-        typer.Option(help="Labelled images to judge on; $ROS_XAI_DATA/camvid/val."),
+        typer.Option(help="Labelled images to judge on; default: $ROS_XAI_DATA/camvid/val."),
     ] = None,
     int8: Int8 = False,
     out: Out = Path("out/segmentation-bundle"),

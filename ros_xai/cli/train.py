@@ -32,6 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+STEPS = (
+    f"Training steps; default: {AdaptationConfig.steps} at most to adapt, "
+    f"{shipped_depth.ShippedConfig().loop.steps} with --world."
+)
 app.command()(segmentation)
 app.command()(forecasting)
 
@@ -43,7 +47,7 @@ def depth(
     world: Annotated[Path | None, typer.Option(help="World dataset to train on.")] = None,
     out: Annotated[Path, typer.Option(help="Weights, log, report.")] = Path("out/train-depth"),
     weights: Annotated[Path | None, typer.Option(help="Start here, not at the shipped.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help=STEPS)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     beams: Annotated[int, typer.Option(min=1, help="Beams of a cloud without ring field.")] = 4,
 ) -> None:

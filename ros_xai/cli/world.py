@@ -107,6 +107,8 @@ def dataset(
 ) -> None:
     """Write arrays for training; an interrupted run goes on where it stopped.
 
+    What is not given is as the kind has it.
+
     \b
     Examples:
       ros_xai world dataset depth --sequences 40 --frames 50 --out data/depth
