@@ -31,3 +31,6 @@ class CounterfactualConfig(NodeConfig):
     )
     steps: int = parameter(100, "most steps of one search", bounds=(1, 1000))
     rate: float = parameter(0.03, "size of a step", bounds=(1e-4, 1.0))
+    latency_tolerance_ms: float = parameter(
+        20_000.0, "a search that takes longer is a WARN in /diagnostics, ms", bounds=(1.0, 1e6)
+    )

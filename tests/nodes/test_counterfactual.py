@@ -31,11 +31,14 @@ from ros_xai.generation.images import ImageGenerator, StyleBank
 from ros_xai.nodes.counterfactual import CounterfactualNode
 from ros_xai.nodes.counterfactual_config import CounterfactualConfig
 from ros_xai.ros import images
+from ros_xai.ros.diagnostics import Monitor
 from ros_xai.ros.parameters import markdown_table
 from ros_xai.segmentation.bundle import save_bundle
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from tests.spinning import Spinning
 from tests.waiting import until
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def saved(path: Path, tensors: dict[str, torch.Tensor], card: dict[str, Any]) -> str:
@@ -168,6 +171,18 @@ def test_regions_that_no_class_bears_are_counted_drops(car):
     assert not c.shown
 
 
+def test_the_seconds_of_a_search_are_no_fault():
+    measured = json.loads((DOCS / "results/steex.json").read_text())["figures"]
+    seconds = measured["cpu_seconds_per_counterfactual"]
+    now = 0.0
+    monitor = Monitor("image", lambda: CounterfactualConfig().limits, lambda: now)
+    with monitor.working():
+        now = seconds
+        monitor.frame_in()
+        monitor.finish({"inference": 1e3 * seconds})
+        assert not monitor.findings()
+
+
 def test_the_page_lists_the_parameters():
-    page = (Path(__file__).parents[2] / "docs/nodes/counterfactual.md").read_text()
+    page = (DOCS / "nodes/counterfactual.md").read_text()
     assert markdown_table(CounterfactualConfig) in page
