@@ -39,7 +39,7 @@ def segmentation(
         list[str] | None,
         typer.Option(
             help="Labelled data: a folder (image/, label/, classes.yaml), a world data "
-            "set's folder, `world`, or `world:DOMAIN`. Repeat it for several domains."
+            "set's folder, `world` (the default), or `world:DOMAIN`. Repeat it for several domains."
         ),
     ] = None,
     method: Annotated[str, typer.Option(help=", ".join(recipes.METHODS))] = "supervised",
