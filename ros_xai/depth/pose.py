@@ -22,6 +22,7 @@ from ros_xai.depth.matches import borrow_depth, corners, sift_matches, track
 
 Array = NDArray[np.float64]
 NEAR = 2.0  # metres: nothing the camera sees is closer
+IN_FRONT = 1e-3  # metres: what the source camera sees is ahead of it
 
 
 class MotionStatus(Enum):
@@ -163,21 +164,29 @@ def explained_share(
 ) -> float:
     """Share of image cells where most tracks starts -> ends [N, 2] are possible at some depth.
 
-    Under a motion a static point must land on the segment from its image at infinity to its
-    image at NEAR. Objects that move with the camera stay at infinity's end of any forward
-    motion, so a true motion explains traffic and street, a motion of zero only the traffic.
+    Under a motion a static point must land on its segment of ``possible_images``. Objects that
+    move with the camera stay at infinity's end of any forward motion, so a true motion explains
+    traffic and street, a motion of zero only the traffic.
     """
     if len(starts) == 0:
         return 0.0
     rays = np.concatenate([starts, np.ones((len(starts), 1))], axis=1) @ np.linalg.inv(intrinsics).T
-    far = project(rays @ T_source_target[:3, :3].T, intrinsics)
-    near = project(transform(T_source_target, NEAR * rays), intrinsics)
-    error = distance_to_segment(ends, far, near)
+    error = distance_to_segment(ends, *possible_images(rays, T_source_target, intrinsics))
     height, width = shape[:2]
     cell = (starts / (width / 16, height / 8)).astype(int) @ (1, 16)
     _, index = np.unique(cell, return_inverse=True)
     share = np.bincount(index, error < tolerance) / np.bincount(index)
     return float((share >= 0.5).mean())
+
+
+def possible_images(rays: Array, T_source_target: Array, intrinsics: Array) -> tuple[Array, Array]:
+    """Source pixels [..., 2] between which a static point on a ray [..., 3] (z = 1) must land: of
+    the point at infinity, and at NEAR or where the source camera has just not passed it."""
+    turned = rays @ T_source_target[:3, :3].T
+    ahead = np.maximum(turned[..., 2:], IN_FRONT)
+    depth = np.maximum(NEAR, (IN_FRONT - T_source_target[2, 3]) / ahead)
+    near = project(transform(T_source_target, depth * rays), intrinsics)
+    return project(turned, intrinsics), near
 
 
 def distance_to_segment(points: Array, start: Array, end: Array) -> Array:

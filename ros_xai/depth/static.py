@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ros_xai.core.camera import pixel_rays, project
 from ros_xai.core.geometry import transform
-from ros_xai.depth.pose import NEAR, distance_to_segment, gray
+from ros_xai.depth.pose import NEAR, distance_to_segment, gray, possible_images
 
 
 def static_mask(
@@ -34,9 +34,7 @@ def static_mask(
     v, u = np.indices((height, width))
     ends = np.stack([u, v], axis=-1) + flow.astype(np.float64)
     rays = pixel_rays(K, height, width)
-    far = project(rays @ T_source_target[:3, :3].T, K)
-    near = project(transform(T_source_target, NEAR * rays), K)
-    static = distance_to_segment(ends, far, near) < tolerance
+    static = distance_to_segment(ends, *possible_images(rays, T_source_target, K)) < tolerance
 
     points = np.asarray(points_camera, dtype=np.float64)
     points = points[points[:, 2] > NEAR / 2]

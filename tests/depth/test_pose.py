@@ -117,11 +117,12 @@ def test_images_of_two_sizes_are_refused():
         estimate_motion(wall(), wall()[:100], wall_points(10.0), K)
 
 
-def test_true_motion_explains_street_and_co_moving_car_zero_motion_only_the_car():
+@pytest.mark.parametrize("ahead", [1.0, 3.0])  # of points 2 m away, or past them
+def test_true_motion_explains_street_and_co_moving_car_zero_motion_only_the_car(ahead):
     rng = np.random.default_rng(4)
     starts = rng.uniform((0, 0), (640, 240), (2000, 2))
     rays = np.concatenate([starts, np.ones((2000, 1))], axis=1) @ np.linalg.inv(K).T
-    T = motion(0.0, 0.0, -1.0)
+    T = motion(0.0, 0.0, -ahead)
     ends = project(transform(T, 8.0 * rays), K)
     car = (np.abs(starts - (320, 120)) < (96, 45)).all(-1)
     ends[car] = project(rays[car] @ T[:3, :3].T, K)  # keeps its place up to the rotation
