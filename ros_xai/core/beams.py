@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PATIENCE = 5  # clouds: a beam that grazes the sky or a puddle may miss a few
+MOST = 2**16  # drivers number beams by 16 bits at most; a count up to any number takes gigabytes
 
 
 class SilentBeams:
@@ -21,8 +22,9 @@ class SilentBeams:
         self._clouds_without: dict[int, int] = {}
 
     def see(self, ring: NDArray[np.integer], asked: Collection[int] = ()) -> None:
-        """One cloud's ring numbers [N]; those below 0 are no beam's."""
-        found = set(np.flatnonzero(np.bincount(ring[ring >= 0])).tolist())
+        """One cloud's ring numbers [N]; those below 0 or from MOST on are no beam's."""
+        beams = ring[(ring >= 0) & (ring < MOST)]
+        found = set(np.flatnonzero(np.bincount(beams)).tolist())
         expected = set(asked) or found | set(self._clouds_without)
         self._clouds_without = {
             beam: 0 if beam in found else self._clouds_without.get(beam, 0) + 1 for beam in expected

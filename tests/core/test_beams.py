@@ -1,5 +1,7 @@
 """Which beams have fallen silent."""
 
+import tracemalloc
+
 import numpy as np
 
 from ros_xai.core.beams import SilentBeams
@@ -35,3 +37,13 @@ def test_a_cloud_without_any_point_counts_against_all():
     watch.see(ring(3, 5))
     watch.see(np.zeros(0, np.int64))
     assert watch.silent() == [3, 5]
+
+
+def test_a_nonsense_number_is_no_beam_and_costs_no_memory():
+    watch = SilentBeams(patience=1)
+    tracemalloc.start()
+    watch.see(ring(3, 2**16 - 1, 2**24))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert watch.expected() == 2
+    assert peak < 2**21
