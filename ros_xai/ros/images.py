@@ -134,6 +134,12 @@ def _decompress(message: CompressedImage) -> NDArray[np.uint8]:
             f"expected a whole JPEG or PNG file; got {len(data)} bytes that are none "
             f"(format {message.format!r})",
         )
+    if data.startswith(_PNG_START) and data[24:25] == b"\x10":
+        raise MessageError(
+            "encoding",
+            f"expected 8 bits a channel; got a PNG of 16 bits (format {message.format!r}): a depth "
+            "image, or one to be published as rgb8, bgr8 or mono8",
+        )
     height, width = _size(data)
     if not 0 < height * width <= _MAX_PIXELS:
         raise MessageError(
@@ -161,8 +167,10 @@ def _is_whole(data: bytes) -> bool:
 
 
 def _chunks_are_intact(data: bytes) -> bool:
-    """Checksums of a PNG's chunks up to IEND: OpenCV allocates what a wrong length asks for."""
+    """Checksums of a PNG's chunks, IHDR to IEND: OpenCV allocates what a wrong length asks for."""
     position = len(_PNG_START)
+    if data[position + 4 : position + 8] != b"IHDR":
+        return False
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 8 + length

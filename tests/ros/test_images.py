@@ -278,6 +278,22 @@ def test_compressed_depth_is_no_colour_image() -> None:
         images.to_rgb(message)
 
 
+@pytest.mark.parametrize("format", ["16UC1; png compressed ", "rgb16; png compressed bgr16"])
+def test_sixteen_bits_are_refused_as_in_raw_images(format: str) -> None:
+    pixels = np.full((4, 5) if "UC1" in format else (4, 5, 3), 10_000, np.uint16)
+    data = array.array("B", cv2.imencode(".png", pixels)[1].tobytes())
+    with pytest.raises(MessageError, match="PNG of 16 bits") as caught:
+        images.to_rgb(CompressedImage(format=format, data=data))
+    assert caught.value.reason == "encoding"
+
+
+def test_a_png_without_header_is_refused() -> None:
+    message = images.compress(gradient(), "png")
+    message.data = message.data[:8] + message.data[-12:]  # its end, with a right checksum
+    with pytest.raises(MessageError, match="whole JPEG or PNG"):
+        images.to_rgb(message)
+
+
 def test_a_rotated_jpeg_stays_in_the_sensors_orientation() -> None:
     pillow = pytest.importorskip("PIL.Image")
     exif = pillow.Exif()
