@@ -133,10 +133,18 @@ class TransformListener:
 
     def _on_data(self, data: bytes) -> None:
         try:
-            for transform in decode(data, self._type).transforms:
-                self.buffer.set_transform_static(transform, "/tf_static")
+            transforms = decode(data, self._type).transforms
         except MessageError as error:
-            self.node.get_logger().warning(f"/tf_static: {error}")
+            self._warn(error)
+            return
+        for transform in transforms:
+            try:
+                self.buffer.set_transform_static(transform, "/tf_static")
+            except MessageError as error:
+                self._warn(error)
+
+    def _warn(self, error: MessageError) -> None:
+        self.node.get_logger().warning(f"/tf_static: {error}")
 
 
 class StaticTransformBroadcaster:

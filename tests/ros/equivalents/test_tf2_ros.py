@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -104,6 +106,24 @@ def test_frames_must_form_a_tree(parent: str, child: str) -> None:
     with pytest.raises(MessageError) as caught:
         calibrated(ours).set_transform_static(transforms.to_message(np.eye(4), parent, child))
     assert caught.value.reason == "bad_transform"
+
+
+def test_one_bad_transform_does_not_cost_the_others_of_its_message(monkeypatch: Any) -> None:
+    ours = importlib.import_module("ros_xai.ros.equivalents.tf2_ros")
+    bad = transforms.to_message(np.eye(4), "base_link", "radar")
+    bad.transform.rotation.w = 0.0
+    good = transforms.to_message(T_BASE_LIDAR, "base_link", "lidar")
+    received = SimpleNamespace(transforms=[bad, good])
+    monkeypatch.setattr(ours, "_tf_message", lambda: SimpleNamespace)
+    monkeypatch.setattr(ours, "decode", lambda data, message_type: received)
+    node, buffer = Mock(), ours.Buffer()
+    ours.TransformListener(buffer, node)
+    node.create_subscription.call_args.args[2](b"")
+    found = buffer.lookup_transform("base_link", "lidar", ClockTime())
+    np.testing.assert_allclose(transforms.to_matrix(found), T_BASE_LIDAR, atol=1e-12)
+    assert not buffer.can_transform("base_link", "radar", ClockTime())
+    (warning,) = node.get_logger().warning.call_args.args
+    assert "'radar'" in warning
 
 
 @pytest.mark.parametrize(
