@@ -156,7 +156,7 @@ class DepthNode(PerceptionNode[DepthConfig, DepthInputs]):
             structured, ring = structured[chosen], ring[chosen]
         xyz, finite = pointclouds.xyz(structured)
         if len(xyz) and not finite.any():
-            text = f"none of {len(xyz)} points has finite coordinates"
+            text = f"none of {len(xyz)} points is a return: all are not finite, or 0 0 0"
             self.pipeline.drop("points", "not_finite", text)
             return
         if not finite.all():

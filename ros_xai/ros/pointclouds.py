@@ -111,17 +111,18 @@ def to_structured(message: PointCloud2) -> NDArray[Any]:
 
 
 def xyz(structured: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Coordinates float32 [N,3] of all points, and the mask [N] of those that are finite.
+    """Coordinates float32 [N,3] of all points, and the mask [N] of those that are returns.
 
-    Units and frame are the message's (metres in `header.frame_id` by REP-103). Coordinates that
-    float32 cannot hold count as not finite.
+    Units and frame are the message's (metres in `header.frame_id` by REP-103). No return is what is
+    not finite, coordinates that float32 cannot hold included, and what lies in the very origin:
+    many drivers put there what the beam did not hit.
 
     Raises:
         MessageError: `bad_field`, x, y or z is missing or not one number.
     """
     flat = structured.reshape(-1)
     points = np.empty((len(flat), 3), np.float32)
-    valid = np.ones(len(flat), np.bool_)
+    valid, away = np.ones(len(flat), np.bool_), np.zeros(len(flat), np.bool_)
     for axis, name in enumerate("xyz"):
         if name not in (flat.dtype.names or ()) or flat.dtype[name].shape:
             raise MessageError(
@@ -131,7 +132,8 @@ def xyz(structured: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
         with np.errstate(over="ignore"):
             points[:, axis] = flat[name]
         valid &= np.isfinite(points[:, axis])
-    return points, valid
+        away |= points[:, axis] != 0
+    return points, valid & away
 
 
 def ring(structured: NDArray[Any]) -> NDArray[np.int64] | None:

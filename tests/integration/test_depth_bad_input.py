@@ -67,6 +67,10 @@ def test_a_bad_image(drive, kind):
 
 BAD_CLOUDS = {
     "all NaN": ("points.not_finite", lambda d: nan_points(d, slice(None))),
+    "no return": (
+        "points.not_finite",
+        lambda d: pointclouds.to_message(np.zeros((9, 3), np.float32), d.points(200).header),
+    ),
     "empty": ("points.empty", lambda d: pointclouds.to_message(np.zeros((0, 3), np.float32))),
     "payload shorter than its size": ("points.truncated_data", lambda d: cut(d.points(200))),
     "no coordinates": ("points.bad_field", lambda d: changed(d.points(200), fields=[])),

@@ -148,6 +148,13 @@ def test_points_that_are_not_finite_are_reported_and_kept() -> None:
     assert not message.is_dense
 
 
+def test_points_in_the_very_origin_are_no_returns() -> None:
+    points = [(0, 0, 0), (0, 0, 1e-3), (-0.0, 0, -0.0), (0, 2, 0), (3, 0, 0)]
+    xyz, valid = pointclouds.xyz(pointclouds.to_structured(xyz_cloud(points)))
+    np.testing.assert_array_equal(xyz, np.array(points, np.float32))
+    assert valid.tolist() == [False, True, False, True, True]
+
+
 def test_doubles_that_float32_cannot_hold_are_not_valid() -> None:
     points = np.zeros(2, [("x", "f8"), ("y", "f8"), ("z", "f8")])
     points["y"] = [1e300, 0.1]
