@@ -127,7 +127,7 @@ def linear(sparse_depth: Depth) -> Depth:
 
     points = np.argwhere(sparse_depth > 0)
     dense = nearest(sparse_depth)
-    if len(points) < 4:
+    if np.linalg.matrix_rank(points - points[:1]) < 2:  # none, or all on one line: no triangle
         return dense
     disparity = 1 / sparse_depth[tuple(points.T)]
     grid = np.stack(np.indices(sparse_depth.shape), axis=-1)
