@@ -65,9 +65,10 @@ class DepthEstimator:
         """Depth [H, W] metres along the optical axis, finite and positive everywhere.
 
         image: uint8 [H, W, 3] rgb, rectified; sparse_depth: [H, W] metres, 0 = no return;
-        intrinsics: [3, 3] pixels of this image. Raises ValueError for shapes that do not fit.
+        intrinsics: [3, 3] pixels of this image. Raises ValueError for shapes that do not fit and
+        for intrinsics that no camera has.
         """
-        _check(image, sparse_depth)
+        _check(image, sparse_depth, intrinsics)
         height, width = sparse_depth.shape
         rows, columns = network_size(height, width, intrinsics, self.max_pixels)
         small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
@@ -124,8 +125,10 @@ def _existing(file: Path) -> Path:
     return file
 
 
-def _check(image: NDArray[np.uint8], sparse_depth: NDArray[np.float32]) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+def _check(
+    image: NDArray[np.uint8], sparse_depth: NDArray[np.float32], intrinsics: ArrayLike
+) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(
             f"expected an rgb image uint8 [H, W, 3]; got {image.dtype} {list(image.shape)}"
         )
@@ -133,4 +136,9 @@ def _check(image: NDArray[np.uint8], sparse_depth: NDArray[np.float32]) -> None:
         raise ValueError(
             f"expected a sparse depth of the image's {list(image.shape[:2])}; "
             f"got {list(sparse_depth.shape)}"
+        )
+    K = np.asarray(intrinsics, dtype=np.float64)
+    if K.shape != (3, 3) or not np.isfinite(K).all() or not (K[0, 0] > 0 and K[1, 1] > 0):
+        raise ValueError(
+            f"expected finite intrinsics [3, 3] with focal lengths above 0; got {K.tolist()}"
         )
