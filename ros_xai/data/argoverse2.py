@@ -51,18 +51,27 @@ _SCENARIO_CATEGORIES = {
     "pedestrian": PEDESTRIAN,
 }
 
+_POSE = ("timestamp_ns", "qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m")
+_SCENARIO = (
+    "object_type", "track_id", "num_timestamps", "timestep", "position_x", "position_y", "heading",
+)  # fmt: skip
+
 
 def read_log(folder: Path) -> Recording:
     """The tracked agents of a sensor log at its 10 Hz, time in seconds from its first sweep.
 
     `folder` holds annotations.parquet, city_SE3_egovehicle.parquet and map.json.
+
+    Raises:
+        FileNotFoundError: a file is missing. ValueError: it is of something else, or not whole.
     """
-    boxes = _columns(folder / "annotations.parquet")
-    poses = _columns(folder / "city_SE3_egovehicle.parquet")
+    boxes = _columns(folder / "annotations.parquet", *_POSE, "track_uuid", "category")
+    poses = _columns(folder / "city_SE3_egovehicle.parquet", *_POSE)
     kept = np.isin(boxes["category"], list(_LOG_CATEGORIES))
     boxes = {name: column[kept] for name, column in boxes.items()}
 
     ego = np.searchsorted(poses["timestamp_ns"], boxes["timestamp_ns"])
+    ego = ego.clip(max=len(poses["timestamp_ns"]) - 1)  # a sweep after the last pose has none
     if not np.array_equal(poses["timestamp_ns"][ego], boxes["timestamp_ns"]):
         raise ValueError(f"{folder}: some annotated sweeps have no pose of the ego vehicle")
     R_city_ego = Rotation.from_quat(_stack(poses, "qx", "qy", "qz", "qw"))[ego]
@@ -90,7 +99,7 @@ def read_scenario(folder: Path) -> Recording:
 
     `folder` holds scenario_*.parquet and log_map_archive_*.json.
     """
-    rows = _columns(_only(folder, "scenario_*.parquet"))
+    rows = _columns(_only(folder, "scenario_*.parquet"), *_SCENARIO)
     kept = np.isin(rows["object_type"], list(_SCENARIO_CATEGORIES))
     rows = {name: column[kept] for name, column in rows.items()}
     ids, first, agent = np.unique(rows["track_id"], return_index=True, return_inverse=True)
@@ -110,7 +119,13 @@ def read_scenario(folder: Path) -> Recording:
 
 def read_map(path: Path) -> VectorMap:
     """The drivable areas, left lane boundaries outside intersections, and pedestrian crossings."""
-    record = json.loads(path.read_text())
+    try:
+        return _vector_map(json.loads(path.read_text()))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: expected a map of Argoverse 2; got {error!r}") from error
+
+
+def _vector_map(record: dict[str, Any]) -> VectorMap:
     lanes = [lane for lane in record["lane_segments"].values() if not lane["is_intersection"]]
     return VectorMap(
         drivable=tuple(_line(area["area_boundary"]) for area in record["drivable_areas"].values()),
@@ -126,14 +141,18 @@ def _line(points: list[dict[str, float]]) -> NDArray[np.float64]:
     return np.array([[point["x"], point["y"]] for point in points])
 
 
-def _columns(path: Path) -> dict[str, NDArray[Any]]:
+def _columns(path: Path, *needed: str) -> dict[str, NDArray[Any]]:
     try:
         from pyarrow import parquet
     except ImportError as error:
         raise ImportError(
             "Argoverse 2 files need pyarrow: pip install ros_xai[forecasting]"
         ) from error
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: expected a log or scenario of Argoverse 2")
     columns = parquet.read_table(path).to_pydict()
+    if missing := sorted(set(needed) - set(columns)):
+        raise ValueError(f"{path}: expected a table of Argoverse 2; it lacks {', '.join(missing)}")
     return {name: np.array(column) for name, column in columns.items()}
 
 

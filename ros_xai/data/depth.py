@@ -1,7 +1,6 @@
-"""Frames with camera and LiDAR for depth: one sample type, three kinds of drive.
+"""Frames with camera and LiDAR for depth: one sample type, two kinds of drive.
 
-A drive is a sequence of frames of one camera in the order of time. The bag-derived one is in
-``depth_bag.py``.
+A drive is a sequence of frames of one camera in the order of time.
 """
 
 from __future__ import annotations

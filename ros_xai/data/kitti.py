@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -21,7 +22,12 @@ EVAL_FRAMES = range(48, 60)
 
 
 class KittiClip:
-    """Frames by index; ``FileNotFoundError`` names what is missing in the folder."""
+    """Frames by index.
+
+    Raises:
+        FileNotFoundError: what is missing in the folder. ValueError: what is wrong in the
+            calibration. OSError: a frame that cannot be read.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -30,11 +36,18 @@ class KittiClip:
             raise FileNotFoundError(
                 f"{self.folder} is not a KITTI clip: expected calibration.json, image/ and lidar/"
             )
-        calibration = json.loads(calibration_file.read_text())
-        self.intrinsics: NDArray[np.float64] = np.array(calibration["K"], dtype=np.float64)
-        self.T_camera_lidar: NDArray[np.float64] = np.array(calibration["T_camera_lidar"])
-        self.width, self.height = (int(n) for n in calibration["image_size"])
-        self.rate_hz = float(calibration["frame_rate_hz"])
+        try:
+            calibration = json.loads(calibration_file.read_text())
+            K, T = calibration["K"], calibration["T_camera_lidar"]
+            self.intrinsics: NDArray[np.float64] = np.reshape(K, (3, 3)).astype(np.float64)
+            self.T_camera_lidar: NDArray[np.float64] = np.reshape(T, (4, 4)).astype(np.float64)
+            self.width, self.height = (int(n) for n in calibration["image_size"])
+            self.rate_hz = float(calibration["frame_rate_hz"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{calibration_file}: expected K (3x3), T_camera_lidar (4x4), image_size and "
+                f"frame_rate_hz; got {error!r}"
+            ) from error
         self.names = sorted(path.stem for path in (self.folder / "image").glob("*.jpg"))
         if not self.names:
             raise FileNotFoundError(f"no frame image/*.jpg in {self.folder}")
@@ -52,6 +65,12 @@ class KittiClip:
 
     def scan(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
         """xyz float32 [N, 3] metres in the LiDAR frame, ring [N] (0 = top), intensity [N]."""
-        with np.load(self.folder / "lidar" / f"{self.names[index]}.npz") as scan:
-            xyz = scan["xyz_cm"].astype(np.float32) / np.float32(100)
-            return xyz, scan["ring"], scan["intensity"]
+        path = self.folder / "lidar" / f"{self.names[index]}.npz"
+        try:
+            with np.load(path) as scan:
+                xyz = scan["xyz_cm"].astype(np.float32) / np.float32(100)
+                return xyz, scan["ring"], scan["intensity"]
+        except (BadZipFile, EOFError, KeyError, ValueError) as error:
+            raise OSError(
+                f"cannot read {path} as a sweep: expected arrays xyz_cm, ring and intensity"
+            ) from error

@@ -76,7 +76,8 @@ def test_the_forecasting_scenario_is_consistent_with_its_own_velocities(data_dir
     assert sum(len(layer) for layer in vars(recording.map).values()) > 20
 
 
-def test_a_sweep_without_a_pose_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stamps", [[0, 2], [0, 0], [2, 2]])
+def test_a_sweep_without_a_pose_is_named(tmp_path: Path, stamps: list[int]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -84,7 +85,22 @@ def test_a_sweep_without_a_pose_is_named(tmp_path: Path) -> None:
     place = {"tx_m": [0.0], "ty_m": [0.0], "tz_m": [0.0]}
     box = {"timestamp_ns": [1], "track_uuid": ["a"], "category": ["BUS"], **quaternion, **place}
     parquet.write_table(pa.table(box), tmp_path / "annotations.parquet")
-    pose = {"timestamp_ns": [0, 2], **{k: v * 2 for k, v in {**quaternion, **place}.items()}}
+    pose = {"timestamp_ns": stamps, **{k: v * 2 for k, v in {**quaternion, **place}.items()}}
     parquet.write_table(pa.table(pose), tmp_path / "city_SE3_egovehicle.parquet")
     with pytest.raises(ValueError, match="no pose"):
         argoverse2.read_log(tmp_path)
+
+
+def test_files_of_something_else_are_named(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with pytest.raises(FileNotFoundError, match="expected a log or scenario"):
+        argoverse2.read_log(tmp_path)
+    parquet.write_table(pa.table({"timestamp_ns": [1]}), tmp_path / "annotations.parquet")
+    with pytest.raises(ValueError, match="lacks category, qw"):
+        argoverse2.read_log(tmp_path)
+    for content in ("{}", "[]", '{"lane_segments": {"1": {}}}', "no json"):
+        (tmp_path / "map.json").write_text(content)
+        with pytest.raises(ValueError, match=r"map of Argoverse 2|Expecting value"):
+            argoverse2.read_map(tmp_path / "map.json")

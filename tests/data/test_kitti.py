@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -51,3 +54,46 @@ def test_colours_are_rgb(clip):
 def test_a_folder_without_a_clip_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="not a KITTI clip"):
         KittiClip(tmp_path)
+
+
+CALIBRATION = {
+    "K": np.eye(3).tolist(),
+    "T_camera_lidar": np.eye(4).tolist(),
+    "image_size": [8, 6],
+    "frame_rate_hz": 10,
+}
+
+
+def written(folder: Path, calibration: dict, sweep: bytes = b"") -> Path:
+    """A clip of one frame."""
+    for name in ("image", "lidar"):
+        (folder / name).mkdir()
+    (folder / "calibration.json").write_text(json.dumps(calibration))
+    cv2.imwrite(str(folder / "image/000000.jpg"), np.zeros((6, 8, 3), np.uint8))
+    (folder / "lidar/000000.npz").write_bytes(sweep)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"K": None}, {"K": [1, 2]}, {"image_size": [8]}, {"frame_rate_hz": "fast"}],
+)
+def test_a_calibration_of_something_else_is_refused(tmp_path, wrong):
+    with pytest.raises(ValueError, match="expected K"):
+        KittiClip(written(tmp_path, CALIBRATION | wrong))
+
+
+def test_a_calibration_without_a_matrix_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="got KeyError"):
+        KittiClip(written(tmp_path, {"K": CALIBRATION["K"]}))
+
+
+def test_a_sweep_that_is_cut_off_is_named(tmp_path):
+    stream = io.BytesIO()
+    np.savez(stream, xyz_cm=np.ones((3, 3), np.int16), ring=np.zeros(3), intensity=np.zeros(3))
+    clip = KittiClip(written(tmp_path, CALIBRATION, stream.getvalue()))
+    assert clip.scan(0)[0].tolist() == [[np.float32(0.01)] * 3] * 3
+    for sweep in (stream.getvalue()[:-30], b"junk", b""):
+        (tmp_path / "lidar/000000.npz").write_bytes(sweep)
+        with pytest.raises(OSError, match=r"000000.npz as a sweep"):
+            clip.scan(0)
