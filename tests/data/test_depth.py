@@ -53,9 +53,9 @@ def test_resizing_moves_a_point_as_it_moves_its_pixel(rows, columns):
 
 def test_cropping_moves_the_principal_point():
     one = sample()
-    cut = one.cropped(4, 10, 16, 20)
-    assert np.array_equal(cut.image, one.image[4:20, 10:30])
-    assert np.array_equal(cut.sparse_depth(), one.sparse_depth()[4:20, 10:30])
+    cut = one.cropped(4, 11, 16, 20)  # by no multiple of the points' distance
+    assert np.array_equal(cut.image, one.image[4:20, 11:31])
+    assert np.array_equal(cut.sparse_depth(), one.sparse_depth()[4:20, 11:31])
     assert cut.depth.shape == cut.co_moving.shape == (16, 20)
 
 
@@ -103,6 +103,17 @@ def test_only_what_moves_with_the_ego_is_co_moving(tmp_path):
     expected[10:22, 20:32] = True
     assert np.array_equal(drive[0].co_moving, expected)
     assert not drive[1].co_moving.any()  # speed unknown
+
+
+def test_few_pixels_at_the_egos_speed_are_no_co_moving_object(tmp_path):
+    drive = WorldDrive(world_file(tmp_path))
+    instance = np.zeros((2, 32, 64), dtype=np.uint16)
+    instance[:, 0, 0] = 9
+    instance[:, 10, :50], instance[:, 11, :50] = 3, 3
+    drive.arrays["instance"] = instance
+    assert drive[0].co_moving.sum() == 100
+    instance[:, 11, 49] = 0
+    assert not drive[0].co_moving.any()
 
 
 def test_nothing_is_co_moving_with_an_ego_at_rest(tmp_path):

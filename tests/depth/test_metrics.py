@@ -88,6 +88,7 @@ def test_distance_to_beam_is_euclidean():
 
 def test_hole_rate_counts_predictions_beyond_the_factor():
     target = np.array([10.0, 10, 10, 0])
-    prediction = np.array([14.9, 15.1, np.inf, 99])
-    assert hole_rate(prediction, target, np.ones(4, dtype=bool)) == pytest.approx(2 / 3)
+    for unknown in (np.inf, np.nan):
+        prediction = np.array([14.9, 15.1, unknown, 99])
+        assert hole_rate(prediction, target, np.ones(4, dtype=bool)) == pytest.approx(2 / 3)
     assert math.isnan(hole_rate(prediction, target, np.zeros(4, dtype=bool)))

@@ -135,6 +135,18 @@ def test_resized_returns_keep_the_nearest_depth(seed):
     assert np.allclose(small, np.where(np.isfinite(expected), expected, 0))
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(64, 96), (96, 64), (128, 256)])
+def test_resized_returns_stay_where_their_pixels_centres_go(rows, columns):
+    sparse = np.zeros((130, 171), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    for v, u in zip(rng.integers(0, 130, 40), rng.integers(0, 171, 40)):
+        sparse[:] = 0
+        sparse[v, u] = 7
+        ((row, column),) = np.argwhere(resize_sparse(sparse, rows, columns))
+        assert abs(row + 0.5 - (v + 0.5) * rows / 130) <= 0.5
+        assert abs(column + 0.5 - (u + 0.5) * columns / 171) <= 0.5
+
+
 def test_coverage_tells_a_lidar_that_is_off_or_half_blind():
     sparse = np.zeros((20, 400), dtype=np.float32)
     assert lidar_coverage(sparse) == 0

@@ -11,7 +11,7 @@ import pytest
 from ros_xai.core.camera import project
 from ros_xai.core.geometry import pose, transform
 from ros_xai.data.kitti import NARROW_RINGS, RINGS, KittiClip
-from ros_xai.depth.matches import borrow_depth
+from ros_xai.depth.matches import borrow_depth, sift_matches
 from ros_xai.depth.pose import (
     PAPER,
     MotionConfig,
@@ -128,6 +128,15 @@ def test_true_motion_explains_street_and_co_moving_car_zero_motion_only_the_car(
     ends[car] = project(rays[car] @ T[:3, :3].T, K)  # keeps its place up to the rotation
     assert explained_share(T, starts, ends, K, SHAPE) == 1.0
     assert explained_share(motion(0, 0, 0), starts, ends, K, SHAPE) < 0.35
+
+
+def test_features_that_look_alike_are_no_sift_matches():
+    once = wall()[:, :320]
+    at, _ = sift_matches(once, once, 500, 0.8)
+    assert len(at) > 50
+    twice = np.concatenate([once, once], axis=1)
+    ambiguous, _ = sift_matches(twice, twice, 500, 0.8)
+    assert len(ambiguous) < 0.3 * len(at)  # those at the seam and the border
 
 
 def test_features_borrow_the_nearer_depth_within_the_radius():

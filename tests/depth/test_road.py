@@ -59,6 +59,11 @@ def test_no_road_among_few_or_high_returns():
     assert fit_road(high, K) is None
 
 
+@pytest.mark.parametrize("plane", [Road(0, -0.2, 1.6), Road(0.1, 0, 1.65), Road(0, 0, 4.0)])
+def test_a_plane_that_no_car_stands_on_is_no_road(plane):
+    assert fit_road(beams_on(plane, (130, 150, 180)), K) is None
+
+
 def test_the_same_returns_give_the_same_road():
     sparse = beams_on(NOMINAL, noise=0.05)
     assert fit_road(sparse, K) == fit_road(sparse, K)

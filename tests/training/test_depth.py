@@ -147,6 +147,44 @@ def test_a_batch_is_a_function_of_its_generator():
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (1.1, 1.4)])
+def test_points_truth_and_intrinsics_stay_together(flip, scale):
+    """Seen by a camera whose axis is off the middle, on a wall that recedes to the right."""
+    aside = K + np.array([[0, 0, 31], [0, 0, 9], [0, 0, 0]])
+    depth = (4 + 0.05 * np.arange(192) + 0.02 * np.arange(96)[:, None]).astype(np.float32)
+    points = back_project(depth, aside).reshape(-1, 3).astype(np.float32)
+    one = replace(
+        frame(0), intrinsics=aside, points=points, depth=depth, ring=np.zeros(len(points))
+    )
+    make = TripletBatches(
+        [Loaded("aside", (one,))],
+        [no_motions(Loaded("aside", (one,)))],
+        1,
+        Augmentation(*SHAPE, scale=scale, flip=flip),
+        Beams((0,), (0,)),
+    )
+    data = {name: value.numpy()[0] for name, value in make(generator(0, 0)).items()}
+    hit = data["sparse"] > 0
+    assert hit.mean() > 0.5
+    off = np.abs(data["sparse"] - data["depth"])[hit]
+    assert off.max() < (1e-5 if scale == (1.0, 1.0) else 0.08)  # a pixel of the wall: 0.05 m
+    growing = np.diff(data["depth"][0].mean(0)).mean()
+    assert growing < 0 if flip else growing > 0
+    rays = pixel_rays(data["intrinsics"], *SHAPE)
+    x = (rays[..., 0] * data["depth"][0])[hit[0]]
+    assert (-1 if flip else 1) * x.mean() == pytest.approx(points[:, 0].mean(), abs=1.0)
+
+
+def test_colours_change_for_the_network_and_not_for_the_losses():
+    data = batch(jitter=(0.5, 0.5, 0.5, 0.1))
+    shown, judged = data["image"].numpy(), data["target"].numpy()
+    frames = [frame(i).image.transpose(2, 0, 1) / np.float32(255) for i in range(5)]
+    for one, other in zip(shown, judged):
+        assert min(np.abs(other - f).max() for f in frames) < 1e-6
+        assert np.abs(one - other).mean() > 0.01
+
+
 def test_hidden_returns_are_missing_from_the_input_only():
     data = batch(Beams(RINGS, RINGS, drop_returns=0.5))
     shown = (data["geometry"][:, 0] > 0).sum().item()
