@@ -49,7 +49,7 @@ def _number(name: str) -> int:
     except ValueError:
         pass
     try:
-        return int(name[:8], 16)
+        return int(name[:8], 16) % 2**32
     except ValueError:
         return hash_of(name)
 

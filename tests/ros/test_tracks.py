@@ -6,6 +6,7 @@ from types import SimpleNamespace as Of
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from ros_xai.ros.forecasts import hash_of, track_numbers
 from ros_xai.ros.tracks import from_detections, from_tracked_objects
@@ -47,6 +48,16 @@ def test_tracked_objects_of_autoware() -> None:
         "vehicle", "vehicle", "vehicle", "trailer", "two-wheeler", "two-wheeler", "pedestrian",
     ]  # fmt: skip
     assert seen.agents.yaw == pytest.approx(-2.0)
+
+
+def test_the_yaw_of_a_tilted_box_is_that_of_its_x_axis() -> None:
+    tilted = Rotation.from_euler("ZYX", [0.7, 0.3, -0.4])
+    turned = Of(**dict(zip("xyzw", tilted.as_quat())))
+    box = Of(position=Of(x=0.0, y=0.0, z=0.0), orientation=turned)
+    guess = Of(hypothesis=Of(class_id="car", score=1.0))
+    detection = Of(id="a", results=[guess], bbox=Of(center=box))
+    seen = from_detections(Of(header="h", detections=[detection]))
+    assert seen.agents.yaw == pytest.approx([0.7])
 
 
 def test_ids_become_numbers() -> None:
