@@ -62,6 +62,14 @@ def test_moving_vehicles_drive_where_their_boxes_point_and_on_the_drivable_area(
     assert contains_xy(road, *xy[5:][fast].T).mean() > 0.97
 
 
+def test_crossings_are_outlines_that_do_not_cross_themselves(data_dir: Path) -> None:
+    from shapely.geometry import Polygon
+
+    crossings = _log(data_dir, "3b3570b4").map.crossings
+    assert len(crossings) > 3
+    assert all(Polygon(crossing).is_valid for crossing in crossings)
+
+
 def test_the_forecasting_scenario_is_consistent_with_its_own_velocities(data_dir: Path) -> None:
     folder = next((data_dir / "av2").glob("forecasting_*"))
     recording = argoverse2.read_scenario(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
 from ros_xai.explanation.explainer import Refinement, SobolExplainer
 from ros_xai.explanation.perturbations import Blend, Presence
@@ -180,6 +180,10 @@ def test_a_cell_that_speaks_now_for_and_now_against_has_no_sure_sign() -> None:
     assert attribution.values[0, 0] == pytest.approx(1 / 6, abs=0.03)
     assert abs(effects[0, 0]) < 0.7 * np.sqrt(attribution.values[0, 0])
     assert effects[2, 2] == pytest.approx(np.sqrt(attribution.values[2, 2]))
+    few = explainer(torn, designs=7, sampler="monte_carlo", masks="binary").explain(IMAGE)
+    mean_sign = 2 * norm.cdf(few.slope[0, 0] / few.slope_error[0, 0]) - 1
+    assert 0.1 < abs(mean_sign) < 0.99
+    assert few.signed().values[0, 0] == pytest.approx(mean_sign * np.sqrt(few.values[0, 0]))
 
 
 def test_binary_masks_have_no_first_order() -> None:
@@ -206,6 +210,24 @@ def test_settled_cells_are_run_no_more_and_the_refinement_ends() -> None:
     assert last.forwards < full.forwards / 8
     assert set(last.top(3)) == set(full.top(3))
     assert spearmanr(last.values.ravel(), full.values.ravel()).statistic > 0.9
+
+
+def test_cells_on_their_side_of_the_boundary_are_settled_however_vague() -> None:
+    """One cell outdoes all others: who is on top is known long before their indices are."""
+
+    def one(images: np.ndarray) -> np.ndarray:
+        noise = np.random.default_rng(0).random(GRID)
+        return (cell_means(images) * (0.2 * noise + 3 * (WEIGHTS == 3))).sum((1, 2))
+
+    plan = Refinement(every=64, max_forwards=20_000, top=1, tolerance=0.0)
+    *_, last = explainer(one).refine(IMAGE, refinement=plan)
+    assert last.forwards < 2000
+    assert last.top(1) == [(2, 0)]
+
+
+def test_two_designs_have_no_error_to_tell() -> None:
+    attribution = explainer(designs=2).explain(IMAGE)
+    assert np.isinf(attribution.standard_error).all()
 
 
 def test_cells_that_settle_with_the_last_of_the_designs_end_the_refinement() -> None:

@@ -69,6 +69,7 @@ def test_without_projection_the_rectified_image_keeps_the_intrinsics() -> None:
         ({"d": [0.0] * 4 + [1e-3]}, False),
         ({"distortion_model": "", "d": []}, True),
         ({"r": [1.0, 0, 0, 0, 0.6, -0.8, 0, 0.8, 0.6]}, False),
+        ({"r": [1.0, 0, 0, 0, 0.9998, -0.02, 0, 0.02, 0.9998]}, False),  # 14 pixels
     ],
 )
 def test_an_image_is_rectified_without_distortion_and_rotation(fields: Any, expected: bool) -> None:
@@ -198,6 +199,31 @@ def test_binning_and_region_move_pixels_as_the_sensor_does() -> None:
         ray = np.linalg.inv(full_matrix) @ [41.5, 61.0, 1]
         np.testing.assert_allclose(part_matrix @ ray, [10, 10, 1], atol=1e-9)
     assert part.projection[0, 3] == pytest.approx(-65 / 2)
+
+
+def test_an_offset_without_a_size_reaches_to_the_images_end() -> None:
+    roi = RegionOfInterest(x_offset=40, y_offset=30)
+    part = camera_info.from_message(message(roi=roi))
+    assert (part.width, part.height) == (600, 450)
+    assert part.intrinsics[:2, 2].tolist() == [290, 200]
+
+
+def test_seen_is_what_has_no_border_in_it() -> None:
+    barrel = camera_info.from_message(message(d=[-0.3, 0.1, 0.0, 0.0, 0.0]))
+    seen = camera_info.rectifier(barrel).seen
+    u, v = np.meshgrid(np.arange(640), np.arange(480))
+    x, y = distorted((u - 330) / 700, (v - 230) / 710, "plumb_bob", (-0.3, 0.1, 0.0, 0.0, 0.0))
+    at_u, at_v = 700 * x + 330, 710 * y + 230
+    margin = np.minimum.reduce([at_u, 639 - at_u, at_v, 479 - at_v])
+    assert seen[margin > 0.1].all()  # maps are in 32nds of a pixel
+    assert not seen[margin < -0.1].any()
+    pincushion = camera_info.from_message(message(d=[0.3, 0.0, 0.0, 0.0, 0.0]))
+    x, y = distorted((u - 330) / 700, (v - 230) / 710, "plumb_bob", (0.3, 0.0, 0.0, 0.0, 0.0))
+    at_u, at_v = 700 * x + 330, 710 * y + 230
+    margin = np.minimum.reduce([at_u, 639 - at_u, at_v, 479 - at_v])
+    seen = camera_info.rectifier(pincushion).seen
+    assert 0.02 < (~seen).mean() < 0.2
+    assert seen[margin > 0.1].all() and not seen[margin < -0.1].any()
 
 
 def test_kittis_calibration(data_dir: Path) -> None:
