@@ -223,8 +223,22 @@ def bag_images(bag: Path | str, topic: str = "/camera/image", every: int = 1) ->
     """Every n-th image of a topic of a bag (Image or CompressedImage), as unlabelled target.
 
     Raises:
-        DataError: the bag has no such topic; those with images are named.
+        DataError: no bag, a damaged one, no such topic (those with images are named), or an image
+            that is none or has no colours.
     """
+    from rosbags.highlevel import AnyReaderError
+    from rosbags.image import ImageError
+
+    try:
+        return _bag_images(bag, topic, every)
+    # TypeError and AssertionError are what rosbags has for pixels that are cut off.
+    except (AnyReaderError, ImageError, TypeError, AssertionError) as error:
+        raise DataError(
+            f"{bag}: cannot read the images of {topic}: {str(error) or 'one is damaged'}"
+        ) from error
+
+
+def _bag_images(bag: Path | str, topic: str, every: int) -> list[Image]:
     from rosbags.highlevel import AnyReader
     from rosbags.image import message_to_cvimage
     from rosbags.typesys import Stores, get_typestore

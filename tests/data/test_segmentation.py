@@ -140,6 +140,18 @@ def test_frames_of_a_bag_are_unlabelled_images(tmp_path):
         data.bag_images(path, "/front/image")
 
 
+def test_bags_and_images_that_are_damaged_are_refused(tmp_path):
+    paths = [tmp_path / f"{name}.mcap" for name in ("junk", "depth", "jpeg")]
+    paths[0].write_text("junk")
+    with BagWriter(paths[1]) as bag:
+        bag.image("/camera/image", 0, "camera_optical", np.ones((4, 6), np.float32), "32FC1")
+    with BagWriter(paths[2]) as bag:
+        bag.compressed("/camera/image", 0, "camera_optical", b"no jpeg", "jpeg")
+    for path in paths:
+        with pytest.raises(data.DataError, match="cannot read the images of /camera/image"):
+            data.bag_images(path)
+
+
 def test_resizing_keeps_labels_as_classes(folder):
     images, labels = data.resized_samples(data.LabelledFolder(folder), 4, 6)
     assert images.shape == (2, 4, 6, 3)
