@@ -137,12 +137,14 @@ def xyz(structured: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_
 
 
 def ring(structured: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Beam number int64 [N] as the driver counts it (-1: not finite); None without the field."""
+    """Beam number int64 [N] as the driver counts it (-1: none); None without the field."""
     flat = structured.reshape(-1)
     for name in RING_NAMES:
         if name in (flat.dtype.names or ()) and not flat.dtype[name].shape:
-            beams = np.nan_to_num(flat[name], nan=-1, posinf=-1, neginf=-1)
-            return np.asarray(beams, dtype=np.int64)
+            beams = flat[name]
+            if beams.dtype.kind == "f":  # what no integer holds would be cast to any number
+                beams = np.where(np.abs(beams) < 2**31, beams, -1)
+            return beams.astype(np.int64)
     return None
 
 

@@ -189,8 +189,10 @@ def test_rings_under_the_names_and_types_of_drivers(name: str, dtype: str) -> No
 
 
 def test_a_ring_that_is_not_a_number_is_none_of_the_beams() -> None:
-    points = np.array([(np.nan,), (2.0,)], [("ring", "f4")])
-    assert pointclouds.ring(points).tolist() == [-1, 2]  # type: ignore[union-attr]
+    for dtype in ("f4", ">f8"):
+        points = np.zeros(5, [("ring", dtype)])
+        points["ring"] = [np.nan, 2, np.inf, 1e30, -np.inf]
+        assert pointclouds.ring(points).tolist() == [-1, 2, -1, -1, -1]  # type: ignore[union-attr]
 
 
 def test_a_cloud_without_ring_has_none() -> None:
