@@ -46,8 +46,12 @@ def check(grid: Any) -> None:
         raise MessageError(
             "bad_map", f"expected a finite origin and a resolution above 0 m; got {place}"
         )
-    if abs(origin.orientation.z) > 1e-6 or max(map(abs, place[:2])) > 1e8:
+    # A turn about x or y would mirror the map; w says nothing, and is 0 where nobody filled it in.
+    turn = [getattr(origin.orientation, axis) for axis in "xyz"]
+    if not np.abs(turn).max() <= 1e-6:
         raise MessageError("bad_map", "expected a grid along the axes of its frame; got one turned")
+    if max(map(abs, place[:2])) > 1e8:
+        raise MessageError("bad_map", f"expected an origin within 1e8 m; got {place[:2]}")
 
 
 def _size(grid: Any) -> tuple[int, int, float]:
