@@ -183,14 +183,23 @@ def _about(method: str, recipe: Recipe, *data: Labelled) -> About:
     }
 
 
+@torch.no_grad()
 def _with_background(bundle: Bundle) -> tuple[SegmentationNetwork, Classes]:
-    """The network with the background as channel 0, added where it is missing."""
+    """The network with the background as channel 0: moved there, or added where it is missing."""
     known = bundle.classes
     if known.names[0] == BACKGROUND:
         return bundle.network, known
     network = copy.deepcopy(bundle.network)
-    for head in network.heads.values():
-        head.classifier = growth.with_background(head.classifier)
-    network.config = replace(network.config, classes=network.config.classes + 1)
-    names, colors = (BACKGROUND, *known.names), ((0, 0, 0), *known.colors)
-    return network, Classes(names, colors, tuple((i,) for i in range(len(names))))
+    entries = dict(zip(known.names, known.colors))
+    if BACKGROUND in entries:
+        order = sorted(range(len(known)), key=lambda c: known.names[c] != BACKGROUND)
+        for head in network.heads.values():
+            for tensor in head.classifier.parameters():
+                tensor.copy_(tensor[order])
+    else:
+        for head in network.heads.values():
+            head.classifier = growth.with_background(head.classifier)
+        network.config = replace(network.config, classes=network.config.classes + 1)
+    entries = {BACKGROUND: entries.pop(BACKGROUND, (0, 0, 0)), **entries}
+    values = tuple((i,) for i in range(len(entries)))
+    return network, Classes(tuple(entries), tuple(entries.values()), values)

@@ -201,6 +201,23 @@ def test_a_bundle_grows_by_the_classes_it_lacks(data, tmp_path):
     assert (after == before + 1).mean() > 0.9
 
 
+def test_a_known_background_comes_first_and_is_no_class_twice(data, tmp_path):
+    streets = write_data(tmp_path / "streets", ["road", "background", "sky"])
+    train(tmp_path / "first", "--source", streets)
+    weights = tmp_path / "first" / "segmentation.safetensors"
+    scooters = write_data(tmp_path / "scooters", ["background", "scooter"], seed=2)
+    result = train(
+        tmp_path / "second", "--method", "mib", "--source", scooters, "--weights", weights
+    )
+    assert result.exit_code == 0, result.output
+    grown = Segmenter.load(tmp_path / "second" / "segmentation.safetensors")
+    assert grown.classes.names == ("background", "road", "sky", "scooter")
+    assert grown.classes.colors[:3] == ((1, 0, 0), (0, 0, 0), (2, 0, 0))
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    before, after = Segmenter.load(weights)(picture).labels, grown(picture).labels
+    assert (after == np.array([1, 0, 2])[before]).mean() > 0.9
+
+
 def test_what_cannot_be_done_is_said(data, tmp_path):
     grown = train(tmp_path / "out", "--method", "plop", "--source", data)
     assert grown.exit_code == 1 and "expected --weights" in grown.output
