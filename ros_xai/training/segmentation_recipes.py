@@ -121,6 +121,8 @@ def adapt(
     """Adversarial adaptation to unlabelled targets; `recipe.batch` is shared by all domains."""
     if not targets:
         raise ValueError(f"--method {config.method} adapts: expected --target or --target-bag")
+    if config.method != "source-only":
+        _check_size(source, config.method, recipe, 32)  # discriminators halve five times
     module = mtuda.Adaptation(network, config, len(targets))
     count = max(1, recipe.batch // (1 + len(targets)))
 
@@ -168,10 +170,23 @@ def grow(
         recipe.batch,
         recipe.augmentation,
     )
+    if method == "plop":  # every strip of the finest scale has a pixel at stride 16
+        _check_size(data, method, recipe, 16 * (max(step.config.scales) - 1) + 1)
     # A tenth of the rate of a first training, as in the paper.
     loop = replace(recipe.loop, learning_rate=recipe.loop.learning_rate / 10)
     network = plop.learn_step(old, data, len(new), step, loop, folder, process=process, show=True)
     return network.cpu(), grown
+
+
+def _check_size(data: Labelled, method: str, recipe: Recipe, least: int) -> None:
+    """Raises ValueError where what is learned from has fewer pixels a side than `least`."""
+    shrink = recipe.augmentation.shrink
+    height, width = (round(n * shrink) for n in data.labels.shape[1:])
+    if min(height, width) < least:
+        raise ValueError(
+            f"--method {method} expects to learn from {least}x{least} pixels or more; got "
+            f"{width}x{height}, which is {shrink} of the images: raise --height and --width"
+        )
 
 
 def _about(method: str, recipe: Recipe, *data: Labelled) -> About:

@@ -266,3 +266,18 @@ def test_a_diverging_training_ends_with_what_to_do(data, tmp_path, monkeypatch):
 def test_the_least_picture_and_batch_are_enough(data, tmp_path):
     small = ["--batch", 1, "--height", 32, "--width", 32]
     assert train(tmp_path / "out", "--source", data, *small).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "least"), [("advent", 46), ("multi-dis", 46), ("mtkt", 46), ("plop", 70)]
+)
+def test_the_least_picture_of_a_method_is_told(data, tmp_path, method, least):
+    run = ["--source", data, "--method", method, "--target", data / "image"]
+    if method == "plop":
+        train(tmp_path / "first", "--source", data)
+        scooters = write_data(tmp_path / "scooters", ["background", "scooter"])
+        weights = tmp_path / "first" / "segmentation.safetensors"
+        run = ["--source", scooters, "--method", method, "--weights", weights]
+    small = train(tmp_path / "out", *run, "--height", least - 2)
+    assert small.exit_code == 1 and "raise --height and --width" in small.output, small.output
+    assert train(tmp_path / "out", *run, "--height", least).exit_code == 0
