@@ -13,6 +13,7 @@ import typer
 from ros_xai.data.segmentation import (
     Classes,
     DataError,
+    Image,
     ImageFolder,
     LabelledFolder,
     WorldSequences,
@@ -92,7 +93,7 @@ def segmentation(
                 domains, classes = _labelled(source or ["world"], height, width)
             unlabelled = [resized(ImageFolder(folder), height, width) for folder in target or ()]
             unlabelled += [
-                resized(bag_images(bag, topic, every), height, width) for bag in target_bag or ()
+                resized(_frames(bag, topic, every), height, width) for bag in target_bag or ()
             ]
             parts = [_split(domain) for domain in domains]
             train, held_out = [p[0] for p in parts], _joined([p[1] for p in parts])
@@ -161,6 +162,20 @@ def _open(source: str) -> LabelledFolder | WorldSequences:
     if any(Path(source).glob("sequence_*.npz")):
         return WorldSequences(source)
     return LabelledFolder(source)
+
+
+def _frames(bag: Path, topic: str, every: int) -> list[Image]:
+    """Images of a bag; DataError for a file that is none, or images that are not pictures."""
+    from rosbags.highlevel import AnyReaderError
+    from rosbags.image import ImageError
+
+    try:
+        images = bag_images(bag, topic, every)
+    except (AnyReaderError, ImageError) as error:
+        raise DataError(f"{bag}: expected a whole bag with pictures on {topic}; {error}") from error
+    if not images:
+        raise DataError(f"{bag}: expected pictures on {topic}; it has no message there")
+    return images
 
 
 def _split(data: Labelled) -> tuple[Labelled, Labelled]:

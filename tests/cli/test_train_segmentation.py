@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import typer
+from rosbags.rosbag2 import Writer
+from rosbags.typesys import Stores, get_typestore
 from typer.testing import CliRunner, Result
 
 from ros_xai.cli import train_segmentation as command
@@ -183,6 +185,23 @@ def test_a_bag_and_a_folder_are_targets(data, tmp_path):
     assert list(bundle.network.heads) == ["main"]
     nowhere = train(tmp_path / "nowhere", "--method", "mtkt", "--source", data)
     assert nowhere.exit_code == 1 and "expected --target or --target-bag" in nowhere.output
+
+
+def test_a_bag_without_pictures_is_told(data, tmp_path):
+    bags = {name: tmp_path / f"{name}.mcap" for name in ("depth", "none", "cut")}
+    with BagWriter(bags["depth"]) as writer:
+        writer.image("/camera/image", 0, "camera", np.ones((48, 64), np.float32), "32FC1")
+    bags["none"].write_bytes(b"no bag at all")
+    bags["cut"].write_bytes(bags["depth"].read_bytes()[:-20])
+    bags["silent"] = tmp_path / "silent"
+    with Writer(bags["silent"], version=9) as silent:
+        types = get_typestore(Stores.ROS2_JAZZY)
+        silent.add_connection("/camera/image", "sensor_msgs/msg/Image", typestore=types)
+    for bag in bags.values():
+        run = ["--source", data, "--method", "advent", "--target-bag", bag]
+        refused = train(tmp_path / "out", *run)
+        assert refused.exit_code == 1, refused.output
+        assert f"error: {bag}: expected" in refused.output
 
 
 def test_a_bundle_grows_by_the_classes_it_lacks(data, tmp_path):
