@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from ros_xai.data.segmentation import (
+    IGNORE,
     Classes,
     DataError,
     Image,
@@ -149,7 +150,13 @@ def _labelled(sources: list[str], height: int, width: int) -> tuple[list[Labelle
                 f"{name} has the classes {', '.join(data.classes.names)}; "
                 f"{sources[0]} has {', '.join(classes.names)}"
             )
-    return [Labelled(*resized_samples(data, height, width)) for data in opened], classes
+    if len(set(classes.names)) < len(classes):
+        raise DataError(f"{sources[0]}: expected different classes; got {', '.join(classes.names)}")
+    domains = [Labelled(*resized_samples(data, height, width)) for data in opened]
+    for name, domain in zip(sources, domains):
+        if (domain.labels == IGNORE).all():
+            raise DataError(f"{name}: no pixel of {len(domain.labels)} labels has a class")
+    return domains, classes
 
 
 def _open(source: str) -> LabelledFolder | WorldSequences:
@@ -197,7 +204,7 @@ def _finish(
     out: Path,
 ) -> None:
     """Score on the held-out samples, save the bundle, say how to use it."""
-    if method not in recipes.GROWING and len(held_out.images):
+    if method not in recipes.GROWING and (held_out.labels != IGNORE).any():
         matrix = score(network, held_out)
         provenance["held_out"] = {"images": len(held_out.images), "mIoU": mean_iou(matrix)}
         for name, value in zip(classes.names, iou(matrix)):

@@ -248,6 +248,28 @@ def test_what_cannot_be_done_is_said(data, tmp_path):
     assert mixed.exit_code == 1 and "has the classes road, tree" in mixed.output
 
 
+def label(folder: Path, number: int, value: int) -> None:
+    cv2.imwrite(str(folder / "label" / f"{number}.png"), np.full((64, 64), value, np.uint8))
+
+
+def test_data_that_teach_nothing_or_two_classes_of_one_name_are_refused(data, tmp_path):
+    twice = write_data(tmp_path / "twice", ["road", "road"])
+    refused = train(tmp_path / "out", "--source", twice)
+    assert refused.exit_code == 1 and "expected different classes" in refused.output
+    for k in range(9):
+        label(data, k, 255)
+    refused = train(tmp_path / "out", "--source", data)
+    assert refused.exit_code == 1 and "no pixel of 9 labels has a class" in refused.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_held_out_images_without_labels_are_not_scored(data, tmp_path):
+    label(data, 7, 255)
+    result = train(tmp_path / "out", "--source", data)
+    assert result.exit_code == 0 and "IoU" not in result.output
+    assert "held_out" not in load_bundle(tmp_path / "out" / "segmentation.safetensors").provenance
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
