@@ -96,7 +96,9 @@ def segmentation(
             unlabelled += [
                 resized(_frames(bag, topic, every), height, width) for bag in target_bag or ()
             ]
-            parts = [_split(domain) for domain in domains]
+            # Data to grow by call old classes background: no score could come of them.
+            every_nth = None if method in recipes.GROWING else HELD_OUT
+            parts = [_split(domain, every_nth) for domain in domains]
             train, held_out = [p[0] for p in parts], _joined([p[1] for p in parts])
             network, classes = _train(
                 method, train, classes, unlabelled, bundle, recipe, out, process
@@ -104,7 +106,7 @@ def segmentation(
             if process.is_first:
                 command = " ".join(f"--source {s}" for s in source or ["world"])
                 provenance = {"method": method, "data": command, "seed": seed, "steps": steps}
-                _finish(network, classes, held_out, provenance, method, out)
+                _finish(network, classes, held_out, provenance, out)
     except (DataError, BundleError, OSError, ValueError, FloatingPointError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
@@ -185,9 +187,10 @@ def _frames(bag: Path, topic: str, every: int) -> list[Image]:
     return images
 
 
-def _split(data: Labelled) -> tuple[Labelled, Labelled]:
-    """Training samples and every HELD_OUT-th one, which is scored."""
-    held_out = np.arange(len(data.images)) % HELD_OUT == HELD_OUT - 1
+def _split(data: Labelled, every: int | None) -> tuple[Labelled, Labelled]:
+    """Training samples and every so many-th one, which is scored; of None all and nothing."""
+    number = np.arange(len(data.images))
+    held_out = number < 0 if every is None else number % every == every - 1
     return data.take(np.flatnonzero(~held_out)), data.take(np.flatnonzero(held_out))
 
 
@@ -200,11 +203,10 @@ def _finish(
     classes: Classes,
     held_out: Labelled,
     provenance: dict[str, object],
-    method: str,
     out: Path,
 ) -> None:
     """Score on the held-out samples, save the bundle, say how to use it."""
-    if method not in recipes.GROWING and (held_out.labels != IGNORE).any():
+    if (held_out.labels != IGNORE).any():
         matrix = score(network, held_out)
         provenance["held_out"] = {"images": len(held_out.images), "mIoU": mean_iou(matrix)}
         for name, value in zip(classes.names, iou(matrix)):

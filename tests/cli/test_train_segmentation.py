@@ -82,6 +82,23 @@ def test_what_is_scored_was_not_learned_from(data, tmp_path, monkeypatch):
     assert numbers == [{0, 1, 2, 3, 4, 5, 6, 8}, {7}]
 
 
+def test_what_is_not_scored_is_learned_from(data, tmp_path, monkeypatch):
+    learned, grow = [], recipes.grow
+
+    def growing(bundle, labelled, *rest):
+        learned.append(len(labelled.images))
+        return grow(bundle, labelled, *rest)
+
+    monkeypatch.setattr(recipes, "grow", growing)
+    train(tmp_path / "first", "--source", data)
+    scooters = write_data(tmp_path / "scooters", ["background", "scooter"])
+    weights = tmp_path / "first" / "segmentation.safetensors"
+    run = ["--method", "plop", "--source", scooters, "--weights", weights]
+    grown = train(tmp_path / "out", *run)
+    assert grown.exit_code == 0 and "IoU" not in grown.output
+    assert learned == [9]
+
+
 def test_an_interrupted_run_goes_on_where_it_was(data, tmp_path, monkeypatch):
     often = loop.LoopConfig(0, learning_rate=2e-3, log_every=1, checkpoint_every=1)
     monkeypatch.setattr(recipes, "Recipe", functools.partial(recipes.Recipe, loop=often))
