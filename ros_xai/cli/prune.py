@@ -92,7 +92,9 @@ def segmentation(
     weights: Weights = None,
     labelled: Annotated[
         Path | None,
-        typer.Option(help="Labelled images to judge on; default: $ROS_XAI_DATA/camvid/val."),
+        typer.Option(
+            help="Labelled images to judge on; default: of CamVid's classes $ROS_XAI_DATA/camvid/val."
+        ),
     ] = None,
     int8: Int8 = False,
     out: Out = Path("out/segmentation-bundle"),
@@ -108,7 +110,7 @@ def segmentation(
         "method": method, "alpha": alpha, "strategy": strategy, "linkage": linkage,
         "multiple": multiple,
     }  # fmt: skip
-    _run(lambda: segmentation_task(weights, labelled or _data("camvid/val")), options, int8, out)
+    _run(lambda: segmentation_task(weights, labelled, _data("camvid/val")), options, int8, out)
 
 
 def _data(name: str) -> Path | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ros_xai.data.depth import DepthSample, KittiDrive, Loaded
 from ros_xai.data.kitti import EVAL_FRAMES, RINGS, TRAIN_FRAMES, KittiClip
-from ros_xai.data.segmentation import CAMVID, LabelledFolder, Sample
+from ros_xai.data.segmentation import CAMVID, DataError, LabelledFolder, Sample
 from ros_xai.depth import deployed as depth_deployed
 from ros_xai.depth.estimator import SHIPPED as SHIPPED_DEPTH
 from ros_xai.depth.estimator import DepthEstimator, load_network
@@ -141,15 +141,33 @@ def depth_task_on(
     )
 
 
-def segmentation_task(weights: Path | None = None, labelled: Path | None = None) -> Task:
-    """A segmenter on every fourth image of a labelled folder: mIoU."""
+def segmentation_task(
+    weights: Path | None = None, labelled: Path | None = None, camvid: Path | None = None
+) -> Task:
+    """A segmenter on every fourth image of a labelled folder: mIoU.
+
+    Without `labelled`, on `camvid` if its classes are those of CamVid.
+    """
+    names = load_bundle(weights or SHIPPED_SEGMENTATION).classes.names
+    labelled = labelled or (camvid if names == CAMVID.names else None)
     if labelled is None:
         return segmentation_task_on([], weights)
-    names = load_bundle(weights or SHIPPED_SEGMENTATION).classes.names
-    images = LabelledFolder(labelled, CAMVID if names == CAMVID.names else None)
+    images = _labelled(labelled, names)
     others = [images[i] for i in range(EVERY // 2, len(images), EVERY)[:CALIBRATED]]
     judged = [images[i] for i in range(0, len(images), EVERY)]
     return segmentation_task_on(judged, weights, others)
+
+
+def _labelled(folder: Path, names: tuple[str, ...]) -> LabelledFolder:
+    """A folder labelled with the classes `names`; CamVid's need no classes.yaml."""
+    described = any((place / "classes.yaml").is_file() for place in (folder, folder.parent))
+    images = LabelledFolder(folder, CAMVID if names == CAMVID.names and not described else None)
+    if (found := images.classes.names) != names:
+        raise DataError(
+            f"{folder} has the classes {', '.join(found)}; "
+            f"expected those of the network: {', '.join(names)}"
+        )
+    return images
 
 
 def segmentation_task_on(
@@ -170,6 +188,8 @@ def segmentation_task_on(
         matrix = np.zeros((len(names), len(names)), dtype=np.int64)
         for sample in samples:
             matrix += confusion(sample.label, segmenter(sample.image).labels, len(names))
+        if not matrix.any():
+            raise DataError(f"no pixel of the {len(samples)} images to judge on has a class")
         return mean_iou(matrix)
 
     classes = [{"name": n, "color": list(c)} for n, c in zip(names, bundle.classes.colors)]

@@ -11,15 +11,19 @@ import torch
 from typer.testing import CliRunner
 
 from ros_xai.cli import app
-from ros_xai.cli.prune_tasks import CALIBRATION_FRAMES, segmentation_task
+from ros_xai.cli.prune_tasks import CALIBRATION_FRAMES, segmentation_task, segmentation_task_on
 from ros_xai.data.kitti import EVAL_FRAMES
+from ros_xai.data.segmentation import IGNORE, Classes, DataError, Sample
 from ros_xai.depth.estimator import DepthEstimator
 from ros_xai.engines.base import EngineError
 from ros_xai.engines.bundle import CARD, MODEL, read_bundle
 from ros_xai.engines.compile import to_onnx
 from ros_xai.nodes.depth_config import DepthConfig
 from ros_xai.nodes.segmentation_config import SegmentationConfig
+from ros_xai.segmentation.bundle import save_bundle
+from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.segmenter import Segmenter
+from tests.cli.test_train_segmentation import write_data
 
 K = np.array([[370.0, 0, 319.5], [0, 370, 95.5], [0, 0, 1]])
 
@@ -132,6 +136,31 @@ def test_int8_and_its_report(tmp_path, without_data):
     # A quarter of the weights' bytes, and the scales.
     whole = to_onnx(judged.deploy(judged.module), judged.signature)
     assert figures["graph_bytes"] == (folder / MODEL).stat().st_size < 0.4 * len(whole)
+
+
+def test_a_segmenter_is_judged_by_labels_of_its_own_classes(tmp_path):
+    ours, theirs = (
+        write_data(tmp_path / name, classes)
+        for name, classes in (("ours", ["road", "sky"]), ("theirs", ["sky", "road"]))
+    )
+    two = Classes(("road", "sky"), ((0, 0, 0), (9, 9, 9)), ((0,), (1,)))
+    network = SegmentationNetwork(NetworkConfig(2, (4, 4, 8, 8), 1, 8)).eval()
+    weights = save_bundle(tmp_path / "two.safetensors", network, two, {})
+    assert len(segmentation_task(weights, ours).inputs) == 3
+    for others in (weights, None):  # the shipped network does not know them either
+        with pytest.raises(DataError, match="theirs has the classes sky, road; expected those of"):
+            segmentation_task(others, theirs)
+    # CamVid judges whoever knows its classes, nobody else; its images bring no classes.yaml.
+    (ours / "classes.yaml").unlink()
+    assert not segmentation_task(weights, camvid=ours).inputs
+    assert len(segmentation_task(camvid=ours).inputs) == 3
+
+
+def test_images_without_labels_judge_nothing():
+    blank = Sample(np.zeros((48, 64, 3), np.uint8), np.full((48, 64), IGNORE, np.uint8), "blank")
+    task = segmentation_task_on([blank])
+    with pytest.raises(DataError, match="no pixel of the 1 images"):
+        task.score(task.engine(task.module, "torch"))
 
 
 def test_int8_needs_images(tmp_path, without_data):
