@@ -68,7 +68,7 @@ def hash_weights(
     flat = weights.double().numpy().ravel()
     support, codes, counts = np.unique(flat, return_inverse=True, return_counts=True)
     distinct, deviation = len(support), float(flat.std())
-    while 2 * len(support) > len(flat):
+    while len(support) > 1 and 2 * len(support) > len(flat):
         left, merged = _hash(support, counts, bandwidth_scale, widest * deviation)
         if len(left) == len(support):
             break
