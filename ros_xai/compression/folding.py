@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, Tracer
+from torch.nn.utils import parametrize
 from torch.utils.hooks import RemovableHandle
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -42,13 +43,15 @@ def fold_batch_norm(model: nn.Module, example_inputs: Any = None) -> nn.Module:
 
     A norm can be folded where it alone reads the output of one layer, which is used once and has
     its weight for itself. Where Python control flow keeps torch.fx from tracing the model, its
-    parts are traced one by one. The others stay as they are.
+    parts are traced one by one. The others stay as they are. Weights that a parametrization
+    computes are plain ones in the copy.
 
     example_inputs: a tensor or a tuple of them, as the model is called. A norm normalises axis 1,
     which are a linear layer's features where its output is [B, features] and not where it is
     [B, n, features]: without a call that tells, norms behind linear layers stay.
     """
     folded = copy.deepcopy(model).eval()
+    _compute_weights(folded)
     pairs = _pairs(folded)
     ranks = {} if example_inputs is None or not pairs else _ranks(folded, as_inputs(example_inputs))
     owners = Counter(id(p) for part in folded.modules() for p in part.parameters(recurse=False))
@@ -62,6 +65,20 @@ def fold_batch_norm(model: nn.Module, example_inputs: Any = None) -> nn.Module:
         parent, _, name = norm.rpartition(".")
         setattr(folded.get_submodule(parent), name, nn.Identity())
     return folded
+
+
+def _compute_weights(model: nn.Module) -> None:
+    """Weights that a parametrization computes (weight norm, spectral norm) become plain ones: what
+    is written into a computed tensor is lost."""
+    for part in list(model.modules()):
+        if not parametrize.is_parametrized(part):
+            continue
+        computed = {name: getattr(part, name).detach().clone() for name in part.parametrizations}
+        # Not remove_parametrizations: copies share their class, so it would break the original.
+        part.__class__ = type(part).__bases__[0]
+        del part.parametrizations
+        for name, value in computed.items():
+            setattr(part, name, nn.Parameter(value))
 
 
 def _ranks(model: nn.Module, inputs: Inputs) -> dict[nn.Module, int]:

@@ -7,7 +7,7 @@ import torch
 from networks import ARCHITECTURES, PreActivation, image, make
 from torch import nn
 
-from ros_xai.compression import fold_batch_norm
+from ros_xai.compression import fold_batch_norm, hashed_network, red
 from ros_xai.depth.deployed import Finest
 from ros_xai.depth.estimator import load_network
 from ros_xai.segmentation.network import SegmentationNetwork
@@ -109,10 +109,26 @@ def test_a_layer_whose_weight_has_another_use_is_not_folded(kind):
     assert unfolded(kind(), torch.rand(1, 3, 4, 4)) == (1, 0)
 
 
-def test_a_computed_weight_is_not_folded():
-    layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 1))
-    network = nn.Sequential(layer, nn.BatchNorm2d(4))
-    assert unfolded(network, torch.rand(1, 3, 4, 4)) == (1, 0)
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_a_computed_weight_is_made_a_plain_one_and_folded(name):
+    torch.manual_seed(0)
+    layer = getattr(nn.utils.parametrizations, name)(nn.Conv2d(3, 4, 1))
+    left, difference = unfolded(nn.Sequential(layer, nn.BatchNorm2d(4)), torch.rand(1, 3, 4, 4))
+    assert left == 0 and difference < 1e-6
+    assert nn.utils.parametrize.is_parametrized(layer)  # the original is left alone
+
+
+def test_equal_channels_of_computed_weights_are_found():
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 8, 3)
+    with torch.no_grad():
+        first.weight[4:], first.bias[4:] = first.weight[:4], first.bias[:4]
+    normed = nn.utils.parametrizations.weight_norm(first)
+    network, x = nn.Sequential(normed, nn.ReLU(), nn.Conv2d(8, 4, 3)).eval(), torch.rand(1, 3, 9, 9)
+    pruned = red(network, x)
+    assert pruned.classes == {"0": 4}
+    assert relative(hashed_network(network)(x), pruned(x)) < 1e-5
+    assert pruned.report.layers[0].distinct == len(pruned.module[0].weight.unique())
 
 
 def test_arguments_by_name():
