@@ -21,6 +21,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 AFFINE = (*CONVOLUTIONS, *TRANSPOSED, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 Inputs = tuple[Any, ...]
+OWN = {kind.forward for kind in AFFINE}
 
 
 def as_inputs(example: Any) -> Inputs:
@@ -43,7 +44,8 @@ def fold_batch_norm(model: nn.Module, example_inputs: Any = None) -> nn.Module:
 
     A norm can be folded where it alone reads the output of one layer, which is used once and has
     its weight for itself. Where Python control flow keeps torch.fx from tracing the model, its
-    parts are traced one by one. The others stay as they are. Weights that a parametrization
+    parts are traced one by one. The others stay as they are, as do those behind a layer with a
+    forward of its own (`is_plain`). Weights that a parametrization
     computes are plain ones in the copy.
 
     example_inputs: a tensor or a tuple of them, as the model is called. A norm normalises axis 1,
@@ -65,6 +67,14 @@ def fold_batch_norm(model: nn.Module, example_inputs: Any = None) -> nn.Module:
         parent, _, name = norm.rpartition(".")
         setattr(folded.get_submodule(parent), name, nn.Identity())
     return folded
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """An affine layer that applies its weight as torch does, after `static_padding` at most
+    (TensorFlow's "same"): a subclass may do anything with it, such as standardise it first."""
+    return isinstance(layer, AFFINE) and (
+        type(layer).forward in OWN or hasattr(layer, "static_padding")
+    )
 
 
 def _compute_weights(model: nn.Module) -> None:
@@ -134,7 +144,7 @@ def _pairs_of(graph: Graph, model: nn.Module) -> list[tuple[str, str]]:
         used_once = calls[id(layer)] == calls[id(norm)] == 1
         if opened & {before.target, node.target}:  # something reads their parameters directly
             continue
-        if isinstance(layer, AFFINE) and used_once and norm.running_mean is not None:
+        if is_plain(layer) and used_once and norm.running_mean is not None:
             found.append((str(before.target), str(node.target)))
     return found
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ros_xai.compression.folding import CONVOLUTIONS
+from ros_xai.compression.folding import CONVOLUTIONS, is_plain
 
 Form = Literal["pointwise", "gather"]
 _ROUNDS = 7  # of the trial that compares forms
@@ -109,8 +109,13 @@ class SplitConv2d(nn.Module):
 
 
 def splittable(layer: nn.Module) -> bool:
-    """A 2D convolution of one group."""
-    return isinstance(layer, nn.Conv2d) and layer.groups == 1 and not isinstance(layer.padding, str)
+    """A plain 2D convolution of one group."""
+    return (
+        isinstance(layer, nn.Conv2d)
+        and is_plain(layer)
+        and layer.groups == 1
+        and not isinstance(layer.padding, str)
+    )
 
 
 def fastest(conv: nn.Conv2d, x: Tensor) -> tuple[nn.Module, dict[str, float]]:

@@ -8,6 +8,7 @@ from networks import ARCHITECTURES, PreActivation, image, make
 from torch import nn
 
 from ros_xai.compression import fold_batch_norm, hashed_network, red
+from ros_xai.compression.splitting import splittable
 from ros_xai.depth.deployed import Finest
 from ros_xai.depth.estimator import load_network
 from ros_xai.segmentation.network import SegmentationNetwork
@@ -129,6 +130,36 @@ def test_equal_channels_of_computed_weights_are_found():
     assert pruned.classes == {"0": 4}
     assert relative(hashed_network(network)(x), pruned(x)) < 1e-5
     assert pruned.report.layers[0].distinct == len(pruned.module[0].weight.unique())
+
+
+class Standardised(nn.Conv2d):
+    """Weight standardisation: what is applied is not the weight."""
+
+    def forward(self, x):
+        weight = (self.weight - self.weight.mean()) / self.weight.std()
+        return nn.functional.conv2d(x, weight, self.bias)
+
+
+class Same(nn.Conv2d):
+    """Padding of its own, then the convolution."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.static_padding = nn.ZeroPad2d((0, 1, 0, 1))
+
+    def forward(self, x):
+        return nn.functional.conv2d(self.static_padding(x), self.weight, self.bias)
+
+
+@pytest.mark.parametrize(("kind", "left"), [(Standardised, 1), (Same, 0)])
+def test_a_layer_that_does_something_else_with_its_weight_is_neither_folded_nor_split(kind, left):
+    torch.manual_seed(0)
+    layer = kind(3, 4, 2)
+    norms_left, difference = unfolded(
+        nn.Sequential(layer, nn.BatchNorm2d(4)), torch.rand(1, 3, 5, 5)
+    )
+    assert norms_left == left and difference < 1e-6
+    assert splittable(layer) == (left == 0)
 
 
 def test_arguments_by_name():
