@@ -31,12 +31,15 @@ class Process:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """The first process goes through the block before the others: they find what it wrote."""
+        """The first process goes through the block before the others: they find what it wrote, or
+        the error that it found."""
         if not self.is_first:
             self.wait()
-        yield
-        if self.is_first:
-            self.wait()
+        try:
+            yield
+        finally:
+            if self.is_first:
+                self.wait()
 
 
 @contextmanager

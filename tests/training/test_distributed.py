@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import torch
 import torch.distributed as dist
 
-from ros_xai.training.distributed import process_group
+from ros_xai.training.distributed import Process, process_group
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,16 @@ def test_without_word_of_this_machine_all_processes_are_on_it(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     with process_group() as process:
         assert process.device == "cpu"
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no such folder")])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_goes_before_the_others_even_into_an_error(monkeypatch, rank, error):
+    happened = []
+    monkeypatch.setattr(dist, "barrier", lambda: happened.append("wait"))
+    with suppress(ValueError), Process(rank, 2).in_turn():
+        happened.append("block")
+        if error:
+            raise error
+    # Without the first one's wait the others would end in a broken connection.
+    assert happened == (["block", "wait"] if rank == 0 else ["wait", "block"])
