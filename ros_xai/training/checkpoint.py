@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -77,11 +79,13 @@ def load_checkpoint(
 ) -> dict[str, Any] | None:
     """Restores module and optimizer in place and returns the state; None when there is none.
 
-    ``run``: what the state must have as its "run". Raises AnotherRun when it has not.
+    ``run``: what the state must have as its "run". Raises AnotherRun when it has not, ValueError
+    when a file is missing or damaged.
     """
     if not (folder / STATE).is_file():
         return None
-    state: dict[str, Any] = json.loads((folder / STATE).read_text())
+    with _damage_told(folder):
+        state: dict[str, Any] = json.loads((folder / STATE).read_text())
     there = state.get("run", {})
     asked = json.loads(json.dumps(run or {}))  # tuples are lists there
     if there != asked:
@@ -93,7 +97,8 @@ def load_checkpoint(
                 if there.get(name) != asked.get(name)
             ),
         )
-    tensors = load_file(folder / state["tensors"])
+    with _damage_told(folder):
+        tensors = load_file(folder / state["tensors"])
     prefix = "module."
     module.load_state_dict(
         {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
@@ -105,6 +110,14 @@ def load_checkpoint(
             slots.setdefault(int(index), {})[slot] = value
     optimizer.load_state_dict({"state": slots, "param_groups": state["groups"]})
     return state
+
+
+@contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(f"{folder} holds a damaged checkpoint, remove it: {error}") from error
 
 
 def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -59,6 +59,21 @@ def test_a_checkpoint_that_does_not_say_whose_it_is_is_refused(tmp_path):
         run(tmp_path, config(10))
 
 
+TENSORS = "step_00000010.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("name", "left"), [(STATE, b""), (STATE, b'{"step": '), (TENSORS, b"cut"), (TENSORS, None)]
+)
+def test_a_damaged_checkpoint_is_told(tmp_path, name, left):
+    run(tmp_path, config(10))
+    (tmp_path / name).unlink()
+    if left is not None:
+        (tmp_path / name).write_bytes(left)
+    with pytest.raises(ValueError, match="damaged checkpoint, remove it"):
+        run(tmp_path, config(10))
+
+
 def test_a_finished_run_may_be_lengthened_and_written_more_often(tmp_path):
     run(tmp_path, config(10), steps=10)
     longer = replace(config(20), log_every=1, checkpoint_every=1)
