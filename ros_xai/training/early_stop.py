@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class EarlyStop:
     after ``patience`` evaluations without a new best. The untrained module is scored first: a
     training that only makes things worse ends with the weights it started from. Of several
     processes the first writes the files.
+
+    Raises FloatingPointError at a score that is not finite.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class EarlyStop:
 
     def _score(self, step: int) -> None:
         score = self.evaluate()
+        if not math.isfinite(score):  # it would be neither better nor worse than any other
+            raise FloatingPointError(f"the score after {step} steps is {score}: nothing judges")
         if self.process.is_first and score < min(self.scores.values(), default=float("inf")):
             save_weights(self.folder / BEST, self.module)
         self.scores[step] = score

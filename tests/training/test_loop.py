@@ -165,6 +165,12 @@ def test_early_stop_returns_the_start_when_training_only_harms(tmp_path):
     assert model.weight.item() == 0
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_early_stop_refuses_a_score_that_nothing_is_better_than(tmp_path, score):
+    with pytest.raises(FloatingPointError, match="the score after 0 steps is"):
+        EarlyStop(Line(), lambda: score, tmp_path, every=1, last=9, patience=2)
+
+
 SCRIPT = """
 import sys, time
 from pathlib import Path
