@@ -93,7 +93,7 @@ def segmentation(
     labelled: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled images to judge on; default: of CamVid's classes $ROS_XAI_DATA/camvid/val."
+            help="Labelled images to judge on; default, of CamVid's: $ROS_XAI_DATA/camvid/val."
         ),
     ] = None,
     int8: Int8 = False,

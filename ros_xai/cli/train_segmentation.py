@@ -14,7 +14,6 @@ from ros_xai.data.segmentation import (
     IGNORE,
     Classes,
     DataError,
-    Image,
     ImageFolder,
     LabelledFolder,
     WorldSequences,
@@ -94,7 +93,7 @@ def segmentation(
                 domains, classes = _labelled(source or ["world"], height, width)
             unlabelled = [resized(ImageFolder(folder), height, width) for folder in target or ()]
             unlabelled += [
-                resized(_frames(bag, topic, every), height, width) for bag in target_bag or ()
+                resized(bag_images(bag, topic, every), height, width) for bag in target_bag or ()
             ]
             # Data to grow by call old classes background: no score could come of them.
             every_nth = None if method in recipes.GROWING else HELD_OUT
@@ -171,20 +170,6 @@ def _open(source: str) -> LabelledFolder | WorldSequences:
     if any(Path(source).glob("sequence_*.npz")):
         return WorldSequences(source)
     return LabelledFolder(source)
-
-
-def _frames(bag: Path, topic: str, every: int) -> list[Image]:
-    """Images of a bag; DataError for a file that is none, or images that are not pictures."""
-    from rosbags.highlevel import AnyReaderError
-    from rosbags.image import ImageError
-
-    try:
-        images = bag_images(bag, topic, every)
-    except (AnyReaderError, ImageError) as error:
-        raise DataError(f"{bag}: expected a whole bag with pictures on {topic}; {error}") from error
-    if not images:
-        raise DataError(f"{bag}: expected pictures on {topic}; it has no message there")
-    return images
 
 
 def _split(data: Labelled, every: int | None) -> tuple[Labelled, Labelled]:

@@ -223,19 +223,20 @@ def bag_images(bag: Path | str, topic: str = "/camera/image", every: int = 1) ->
     """Every n-th image of a topic of a bag (Image or CompressedImage), as unlabelled target.
 
     Raises:
-        DataError: no bag, a damaged one, no such topic (those with images are named), or an image
-            that is none or has no colours.
+        DataError: no bag with whole colour images on that topic; those with images are named.
     """
     from rosbags.highlevel import AnyReaderError
     from rosbags.image import ImageError
 
     try:
-        return _bag_images(bag, topic, every)
+        images = _bag_images(bag, topic, every)
     # TypeError and AssertionError are what rosbags has for pixels that are cut off.
     except (AnyReaderError, ImageError, TypeError, AssertionError) as error:
-        raise DataError(
-            f"{bag}: cannot read the images of {topic}: {str(error) or 'one is damaged'}"
-        ) from error
+        reason = str(error) or "one is damaged"
+        raise DataError(f"{bag}: cannot read the images of {topic}: {reason}") from error
+    if not images:
+        raise DataError(f"{bag}: cannot read the images of {topic}: it has no message there")
+    return images
 
 
 def _bag_images(bag: Path | str, topic: str, every: int) -> list[Image]:

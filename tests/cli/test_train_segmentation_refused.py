@@ -82,7 +82,7 @@ def test_a_bag_without_pictures_is_told(data, tmp_path):
         run = ["--source", data, "--method", "advent", "--target-bag", bag]
         refused = train(tmp_path / "out", *run)
         assert refused.exit_code == 1, refused.output
-        assert f"error: {bag}: expected" in refused.output
+        assert f"error: {bag}: cannot read the images of /camera/image" in refused.output
 
 
 def test_what_cannot_be_done_is_said(data, tmp_path):
