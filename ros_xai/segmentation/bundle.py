@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -98,7 +99,7 @@ def load_bundle(path: Path | str) -> Bundle:
         network = SegmentationNetwork(config)
         tensors = load_tensors(weights)
         network.load_state_dict(tensors)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise BundleError(f"{path}: the weights do not fit the card's network: {error}") from error
     wrong = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
     if wrong:
