@@ -124,6 +124,15 @@ def test_thresholds_are_the_medians_of_background_pixels_to_one_bin(seed, classe
         assert low - 1 / plop.BINS <= thresholds[c].item() <= high + 1 / plop.BINS
 
 
+def test_the_median_is_where_half_of_the_counts_lie_below():
+    counts = torch.tensor([[0, 4, 0, 0], [2, 2, 0, 0], [1, 0, 2, 1], [0, 0, 0, 5]])
+    thresholds = plop.entropy_thresholds(counts)
+    assert thresholds.tolist() == pytest.approx([1.5 / 4, 1 / 4, 2.5 / 4, 3.5 / 4])
+    p = torch.tensor([[0.9, 0.1], [0.6, 0.4]]).T.reshape(1, 2, 1, 2)  # entropies 0.469 and 0.971
+    counts = plop.entropy_histogram(p, torch.zeros(1, 1, 2, dtype=torch.long), bins=10)
+    assert counts.tolist() == [[0, 0, 0, 0, 1, 0, 0, 0, 0, 1], [0] * 10]
+
+
 def test_threshold_has_a_floor():
     certain = torch.zeros(1, 2, 4, 4)
     certain[:, 1] = 1
