@@ -10,6 +10,7 @@ from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.segmentation.rehearsal import ObjectMemory
 from ros_xai.training import plop, rehearsal
 from ros_xai.training.loop import LoopConfig, fit
+from ros_xai.training.rehearsal import RehearsalConfig
 from ros_xai.training.segmentation import (
     Augmentation,
     Labelled,
@@ -116,6 +117,50 @@ def test_thresholds_are_those_of_images_as_training_sees_them(tmp_path, monkeypa
     plop.learn_step(old, blank, 1, method, LoopConfig(steps=1), tmp_path)
     count, height, width, _ = data.images.shape
     assert seen == [((count, 2 * height, 2 * width, 3), plop.FITTED.trust)]
+
+
+@pytest.mark.parametrize(
+    ("objective", "balanced"),
+    [("fine-tuning", False), ("lwf", False), ("mib", True), ("plop", True)],
+)
+def test_mib_and_plop_start_a_new_class_as_the_background(tmp_path, objective, balanced):
+    old, data = SegmentationNetwork(SMALL), scenes()
+    method = plop.Method(objective, plop.ContinualConfig(entropy=False), batch=2)
+    network = plop.learn_step(old, data, 1, method, LoopConfig(steps=0), tmp_path)
+    weight = network.heads["main"].classifier.weight
+    assert torch.equal(weight[3], weight[0]) is balanced
+
+
+def test_without_entropy_no_pixel_is_distrusted(tmp_path, monkeypatch):
+    def thresholds(*arguments):
+        raise AssertionError("thresholds were asked for")
+
+    monkeypatch.setattr(plop, "median_entropies", thresholds)
+    method = plop.Method("plop", plop.ContinualConfig(entropy=False), batch=2)
+    plop.learn_step(SegmentationNetwork(SMALL), scenes(), 1, method, LoopConfig(1), tmp_path)
+
+
+def test_a_step_with_a_memory_is_shown_its_objects(tmp_path, monkeypatch):
+    data, shown = scenes(), []
+    memory = ObjectMemory(budget=10_000)
+    rehearsal.remember(memory, data, [2], np.random.default_rng(0))
+    blank = Labelled(data.images, np.zeros_like(data.labels))
+    seeing = plop.to_batch
+
+    def see(batch):
+        shown.append((batch.labels == 2).any())
+        return seeing(batch)
+
+    monkeypatch.setattr(plop, "to_batch", see)
+    method = plop.Method(
+        "fine-tuning", plop.ContinualConfig(entropy=False), 2, rehearsal=RehearsalConfig(share=1.0)
+    )
+    for remembered in (None, memory):
+        folder = tmp_path / str(remembered is None)
+        plop.learn_step(
+            SegmentationNetwork(SMALL), blank, 1, method, LoopConfig(2), folder, remembered
+        )
+    assert shown == [False, False, True, True]
 
 
 def learn(tmp_path, name: str, objective: str, **config) -> np.ndarray:
