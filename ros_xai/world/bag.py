@@ -65,6 +65,8 @@ class BagConfig:
         ):
             if not low <= value <= high:  # NaN is in no range
                 raise ValueError(f"{name}: expected {low:g} to {high:g}; got {value:g}")
+        if any(self.camera.distortion):
+            self.camera.rays()  # refuses what is no lens before the drive is simulated
 
     @property
     def frames(self) -> int:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # optical axes (right, down, forward) in a body frame of x forward, y left, z up
 R_BODY_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+_ORIGIN = np.zeros(3)
+_CONVERGED = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-6)  # pixels
 _SUBPIXELS = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
 
 
@@ -32,6 +34,7 @@ class Camera:
     """Pinhole camera. Mounting in metres and degrees; ``focal`` over the image width.
 
     distortion: OpenCV's k1, k2, p1, p2; the image and its ground truth are then both distorted.
+    `rays` raises ValueError for numbers that fold the image, which no lens does.
     """
 
     width: int = 640
@@ -62,12 +65,24 @@ class Camera:
         K[:2, 2] -= shift
         if not any(self.distortion):
             return pixel_rays(K, self.height, self.width).astype(np.float32)
+        return self._through_lens(K).astype(np.float32)
+
+    def _through_lens(self, K: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Directions [H, W, 3] with z = 1 that the lens brings to the pixels."""
         u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
         pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2).astype(np.float64)
-        plane = cv2.undistortPoints(pixels, K, np.array(self.distortion))
-        ones = np.ones((len(plane), 1))
-        rays = np.hstack([plane[:, 0], ones]).reshape(self.height, self.width, 3)
-        return rays.astype(np.float32)
+        lens = np.array(self.distortion)
+        # cv2.undistortPoints stops after five iterations, pixels away from the answer
+        plane = cv2.undistortPointsIter(pixels, K, lens, None, None, _CONVERGED)
+        rays = np.dstack([plane.reshape(self.height, self.width, 2), np.ones(u.shape)])
+        again, _ = cv2.projectPoints(rays.reshape(-1, 1, 3), _ORIGIN, _ORIGIN, K, lens)
+        ordered = all((np.diff(rays[..., k], axis=1 - k) > 0).all() for k in (0, 1))
+        if not (ordered and np.abs(again - pixels).max() < 1e-3):  # NaN is refused, too
+            raise ValueError(
+                f"distortion {self.distortion}: expected a lens under which every pixel of the "
+                "image has one ray; take smaller numbers or a longer focal length"
+            )
+        return rays
 
 
 CAMERAS: dict[str, Camera] = {

@@ -10,6 +10,7 @@ import pytest
 
 from ros_xai.core.camera import project
 from ros_xai.core.geometry import invert, pose, rotation_z, transform
+from ros_xai.world.bag import BagConfig
 from ros_xai.world.camera import CAMERAS, Camera, develop, meter, render
 from ros_xai.world.domains import DOMAINS, Domain, Response
 from ros_xai.world.drive import Drive
@@ -68,14 +69,21 @@ def test_pitch_looks_down() -> None:
     assert np.allclose(level.T_base_camera[:3, 2], [1, 0, 0])
 
 
-def test_distortion_is_that_of_opencv() -> None:
-    camera = Camera(width=64, height=48, distortion=(-0.2, 0.05, 0.001, -0.002))
+@pytest.mark.parametrize("lens", [(-0.2, 0.05, 0.001, -0.002), (-0.35, 0.15, 0, 0)])
+def test_distortion_is_that_of_opencv(lens: tuple[float, float, float, float]) -> None:
+    camera = Camera(width=320, height=240, distortion=lens)
     rays = camera.rays().reshape(-1, 1, 3).astype(np.float64)
     pixels, _ = cv2.projectPoints(
         rays, np.zeros(3), np.zeros(3), camera.intrinsics, np.array(camera.distortion)
     )
-    u, v = np.meshgrid(np.arange(64), np.arange(48))
-    assert np.allclose(pixels.reshape(-1, 2), np.stack([u, v], -1).reshape(-1, 2), atol=0.05)
+    u, v = np.meshgrid(np.arange(320), np.arange(240))
+    assert np.allclose(pixels.reshape(-1, 2), np.stack([u, v], -1).reshape(-1, 2), atol=1e-3)
+
+
+@pytest.mark.parametrize("lens", [(-0.3, 0, 0, 0), (-2, 0, 0, 0), (float("nan"), 0, 0, 0)])
+def test_a_lens_that_folds_the_image_is_refused(lens: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ValueError, match="one ray"):
+        BagConfig(camera=Camera(distortion=lens))
 
 
 def test_edges_are_smoothed_and_ground_truth_is_not() -> None:
