@@ -45,8 +45,8 @@ def fold_batch_norm(model: nn.Module, example_inputs: Any = None) -> nn.Module:
     A norm can be folded where it alone reads the output of one layer, which is used once and has
     its weight for itself. Where Python control flow keeps torch.fx from tracing the model, its
     parts are traced one by one. The others stay as they are, as do those behind a layer with a
-    forward of its own (`is_plain`). Weights that a parametrization
-    computes are plain ones in the copy.
+    forward of its own (`is_plain`). Weights that a parametrization computes are plain ones in the
+    copy.
 
     example_inputs: a tensor or a tuple of them, as the model is called. A norm normalises axis 1,
     which are a linear layer's features where its output is [B, features] and not where it is
