@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.training.mtuda import (
@@ -82,6 +83,29 @@ def test_the_agnostic_head_is_taught_by_the_specific_heads_alone():
     taught = gradients(module, losses, "transfer")
     heads = {name.split(".")[2] for name in taught if name.startswith("network.heads.")}
     assert heads == {"agnostic"}
+
+
+def test_transfer_is_the_weighted_sum_over_targets_each_taught_on_its_own_images():
+    module, shown = adaptation("mtkt", transfer=3.0).eval(), batch()
+    heads = module.network.heads
+    with torch.no_grad():
+        for t in range(2):
+            heads[f"target{t}"].classifier.weight.mul_(2 + t)
+        images = torch.cat([shown["image"], shown["target0"], shown["target1"]])
+        fused = module.network.encode(images)["fused"]
+        expected = 0.0
+        for t, own in enumerate((fused[2:4], fused[4:6])):
+            teacher = heads[f"target{t}"](own)[1].log_softmax(1)
+            student = heads["agnostic"](own)[1].log_softmax(1)
+            divergence = nn.functional.kl_div(student, teacher, log_target=True, reduction="none")
+            expected += 3 * divergence.sum(1).mean().item()
+    assert module(shown)["transfer"].item() == pytest.approx(expected, rel=1e-5) and expected > 0
+
+
+def test_an_evaluation_is_no_step_of_the_warm_up():
+    module = adaptation("mtkt").eval()
+    module(batch())
+    assert module.step.item() == 0
 
 
 def test_the_agnostic_head_sees_source_labels_where_asked_to():
