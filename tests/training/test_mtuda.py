@@ -19,6 +19,7 @@ from ros_xai.training.mtuda import (
 from ros_xai.training.segmentation import Augmentation, Labelled
 
 SMALL = NetworkConfig(classes=3, widths=(4, 8, 8, 8), blocks=1, decoder=8)
+LEVELS = ("", "_auxiliary")
 METHODS = ("source-only", "advent", "multi-dis", "mtkt")
 
 
@@ -51,6 +52,49 @@ def test_every_method_has_its_discriminators_at_both_levels(method, count):
 
 def test_multi_dis_of_one_target_has_no_other_target_to_tell_apart():
     assert len(adaptation("multi-dis", targets=1).discriminators) == 2
+
+
+class Seen(nn.Module):
+    """In place of a discriminator: the values of each of its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[list[float]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls.append(x.flatten().tolist())
+        return x
+
+
+@pytest.mark.parametrize(
+    ("method", "games"),
+    [
+        ("advent", {"union": ("main", [0], [1, 2, 3])}),
+        (
+            "multi-dis",
+            {f"source_{t}": ("main", [0], [t]) for t in (1, 2, 3)}
+            | {f"others_{t}": ("main", [s for s in (1, 2, 3) if s != t], [t]) for t in (1, 2, 3)},
+        ),
+        ("mtkt", {f"source_{t}": (f"target{t - 1}", [0], [t]) for t in (1, 2, 3)}),
+    ],
+)
+def test_every_discriminator_tells_its_own_domains_apart_by_its_own_head(method, games):
+    module = adaptation(method, targets=3)
+    heads = [name for name, _ in module.network.config.heads]
+
+    def maps(features, head, size, sizes):  # one value for each head and domain
+        return tuple(torch.full((1, 1, 1, 1), 10.0 * heads.index(head) + d) for d in range(4))
+
+    module._self_information = maps
+    for name in module.discriminators:
+        module.discriminators[name] = Seen()
+    module(batch(3))
+    assert set(module.discriminators) == {name + level for name in games for level in LEVELS}
+    for name, (head, *domains) in games.items():
+        for level in LEVELS:
+            zeros, ones = ([10 * heads.index(head + level) + d for d in each] for each in domains)
+            # Those it calls 1 shall look like 0; then it learns to tell both.
+            assert module.discriminators[name + level].calls == [ones, zeros, ones]
 
 
 @pytest.mark.parametrize("method", METHODS[1:])
