@@ -98,10 +98,10 @@ def evaluate(
             if engine == "ray"
             else Local(jobs or max(1, (os.cpu_count() or 1) // cpus))
         )
+        store = Store(out)
     except (ConfigError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(WRONG) from None
-    store = Store(out)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _Bars() as bars:

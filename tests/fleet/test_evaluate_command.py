@@ -180,6 +180,12 @@ def test_conditions_that_do_not_hold_have_an_exit_code(
     assert {row["config"] for row in verdict["conditions"] if not row["pass"]} == {"one"}
 
 
+def test_results_that_cannot_be_written_are_a_wrong_command(drives: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = evaluate(drives, "--out", tmp_path / "file")
+    assert result.exit_code == 2 and "error: " in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
