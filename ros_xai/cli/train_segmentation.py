@@ -127,6 +127,11 @@ def _train(
             raise ValueError(f"--method {method} grows a network: expected --weights")
         data = _joined(domains)
         return recipes.grow(bundle, data, classes, method, recipe, folder, process)
+    if bundle is not None and bundle.classes.names != classes.names:
+        raise BundleError(
+            f"the weights know {', '.join(bundle.classes.names)}; "
+            f"the data {', '.join(classes.names)}; to learn new ones use --method plop"
+        )
     network = recipes.start(len(classes), bundle, recipe.loop.seed)
     if method in recipes.GENERALISING:
         network = recipes.generalise(network, domains, method, recipe, folder, process)

@@ -54,8 +54,7 @@ def start(classes: int, bundle: Bundle | None, seed: int) -> SegmentationNetwork
     if bundle is not None:
         if bundle.network.config.classes != classes:
             raise BundleError(
-                f"the weights know {bundle.network.config.classes} classes, the data {classes}; "
-                f"to learn new ones use --method plop"
+                f"the weights know {bundle.network.config.classes} classes, the data {classes}"
             )
         network = copy.deepcopy(bundle.network)
     return network.to(memory_format=torch.channels_last)

@@ -137,6 +137,16 @@ def test_a_target_is_not_ignored(data, tmp_path, method, target):
     assert refused.exit_code == 2 and "learns nothing from --target" in refused.output
 
 
+def test_weights_of_other_classes_are_no_start(data, tmp_path):
+    assert train(tmp_path / "first", "--source", data).exit_code == 0
+    weights = tmp_path / "first" / "segmentation.safetensors"
+    swapped = write_data(tmp_path / "swapped", ["sky", "road"])
+    refused = train(tmp_path / "out", "--source", swapped, "--weights", weights)
+    assert refused.exit_code == 1
+    assert "the weights know road, sky; the data sky, road" in refused.output
+    assert train(tmp_path / "out", "--source", data, "--weights", weights).exit_code == 0
+
+
 def test_a_diverging_training_ends_with_what_to_do(data, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "cross_entropy", lambda logits, labels: logits.sum() / 0)
     diverged = train(tmp_path / "out", "--source", data)
