@@ -96,6 +96,9 @@ def test_average_follows_the_corrected_formula_and_keeps_a_unit_gradient():
     first, second = variance(2.0, True), variance(5.0, True)
     corrected = average([first, variance(1.0)])
     assert corrected[0]["weight"][0, 0].item() == pytest.approx(2.0 / 0.1)
+    corrected[0]["weight"].sum().backward()  # in the first step too, without a past
+    torch.testing.assert_close(first["weight"].grad, torch.ones(2, 3))
+    first["weight"].grad = None
     corrected = average([second, variance(1.0)])
     assert corrected[0]["bias"][1].item() == pytest.approx((0.9 * 2 + 0.1 * 5) / 0.1)
     assert corrected[1]["weight"][1, 2].item() == pytest.approx(1.0 / 0.1)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from ros_xai.generalization import penalties
+from ros_xai.generalization.fishr import gradient_variance
 from ros_xai.segmentation.network import NetworkConfig, SegmentationNetwork
 from ros_xai.training import fishr
 from ros_xai.training.checkpoint import AnotherRun
@@ -71,6 +73,29 @@ def test_every_penalty_is_zero_between_identical_domains_but_irm(name):
     alike = penalty([same, same]).item()
     assert (alike > 0) if name == "irm" else (alike == pytest.approx(0, abs=1e-12))
     assert penalty([same, other]).item() > 0
+
+
+def test_penalties_are_taken_of_the_samples_features_and_risks():
+    samples = [
+        fishr.DomainSamples(torch.randn(30, 8), torch.randn(30, 3), torch.arange(30) % 3)
+        for _ in range(2)
+    ]
+    risks = [penalties.irm(d.logits, d.labels) for d in samples]
+    assert fishr.irm(samples).item() == pytest.approx(sum(r.item() for r in risks) / 2)
+    expected = penalties.coral([d.features for d in samples])
+    assert fishr.coral(samples).item() == pytest.approx(expected.item())
+
+
+def test_the_average_has_the_gamma_asked_for():
+    first, second = (
+        [fishr.DomainSamples(torch.randn(30, 8), torch.randn(30, 3), torch.arange(30) % 3)] * 2
+        for _ in range(2)
+    )
+    module = fishr.Fishr(2, 3, 8, ema=0.5)
+    module(first)
+    module(second)
+    past, now = (gradient_variance(*samples[0])["bias"] for samples in (first, second))
+    torch.testing.assert_close(module.average.bias[0], 0.5 * past + 0.5 * now)
 
 
 def untrained() -> fishr.GeneralizedSegmentation:
