@@ -29,7 +29,13 @@ from rich.progress import (
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ros_xai.training.checkpoint import AnotherRun, digest, load_checkpoint, save_checkpoint
+from ros_xai.training.checkpoint import (
+    AnotherRun,
+    digest,
+    load_checkpoint,
+    save_checkpoint,
+    write_atomic,
+)
 from ros_xai.training.distributed import Process
 from ros_xai.training.sharing import average_gradients, shared
 
@@ -38,6 +44,7 @@ Batch = dict[str, Tensor]
 Metrics = dict[str, float]
 About = Mapping[str, object]
 NOTHING: About = MappingProxyType({})
+LOG = "log.jsonl"
 # What may change between the parts of a run: it does not matter, or lengthens the run.
 APART = ("steps", "log_every", "checkpoint_every")
 
@@ -137,6 +144,8 @@ def turns(
     with shared(module, process):
         run = _run(module, config, about)
         first, metrics = _resumed(module, optimizer, config.steps, folder, run)
+        if process.is_first:
+            _cut_log(folder, first)
         with _progress(config.steps, first, show and process.is_first) as advance:
             for number in range(first, config.steps):
                 for group in optimizer.param_groups:
@@ -231,8 +240,18 @@ def _step(
 
 def _log(folder: Path, line: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.jsonl").open("a") as file:
+    with (folder / LOG).open("a") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def _cut_log(folder: Path, done: int) -> None:
+    """Drops what a killed run logged after its checkpoint: those steps are taken again."""
+    file = folder / LOG
+    if file.is_file():
+        lines = file.read_text().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if json.loads(line)["step"] <= done]
+        write_atomic(file, "".join(kept).encode())
 
 
 @contextmanager

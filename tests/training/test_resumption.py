@@ -74,6 +74,25 @@ def test_a_damaged_checkpoint_is_told(tmp_path, name, left):
         run(tmp_path, config(10))
 
 
+def test_what_a_killed_run_logged_after_its_checkpoint_is_not_logged_twice(tmp_path):
+    loop = replace(config(20), log_every=2, checkpoint_every=10)
+
+    def killed(step: int) -> bool:
+        if step == 17:
+            raise KeyboardInterrupt
+        return False
+
+    for folder in (tmp_path / "whole", tmp_path / "cut"):
+        if folder.name == "cut":
+            with pytest.raises(KeyboardInterrupt):
+                fit(Line(), batch, loop, folder, after_step=killed, show=False)
+            with (folder / "log.jsonl").open("a") as log:
+                log.write('{"step": 1')  # as a power cut leaves it
+        fit(Line(), batch, loop, folder, show=False)
+    whole, cut = ((tmp_path / name / "log.jsonl").read_text() for name in ("whole", "cut"))
+    assert cut == whole
+
+
 def test_a_finished_run_may_be_lengthened_and_written_more_often(tmp_path):
     run(tmp_path, config(10), steps=10)
     longer = replace(config(20), log_every=1, checkpoint_every=1)
