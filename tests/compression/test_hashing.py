@@ -46,6 +46,7 @@ def test_clusters_are_found_and_each_value_lies_inside_its_own():
     hashed = hash_weights(weights, bandwidth_scale=50)
     assert len(hashed.values) == 4
     assert torch.all((hashed.values - centres).abs() < 3e-3)
+    assert torch.isin(hashed.values, weights).all()  # modes: each a weight, no mean of weights
     assert torch.equal(hashed.codes, torch.arange(4)[:, None].expand(4, 50))
 
 
