@@ -26,7 +26,8 @@ Labels = NDArray[np.int64]
 
 
 def alpha_at(depth: float, alpha: float, strategy: Strategy) -> float:
-    """Share of pairs that may be merged at a depth in [0, 1]; its mean over depth is ``alpha``.
+    """Share of pairs that may be merged at a depth in [0, 1], at most 1; up to an alpha of 1/2 its
+    mean over depth is ``alpha``.
 
     constant; linearly increasing from 0, or decreasing to 0; blocks: 1/2, 1 and 3/2 of ``alpha`` in
     the first, second and last third.
