@@ -9,9 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from ros_xai.compression import hash_weights
 from ros_xai.compression.hashing import density, hash_within
+from ros_xai.compression.pruning import hash_layers
 from ros_xai.depth.estimator import load_network
 
 
@@ -104,6 +106,15 @@ def test_one_value_gives_one_mode():
 def test_a_discrete_layer_stays_as_it_is():
     weights = torch.tensor([-0.5, 0.0, 0.5]).repeat(20)
     assert torch.equal(hash_weights(weights, 10.0).tensor, weights)
+
+
+def test_depthwise_kernels_are_not_hashed():
+    layers = nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, groups=2)
+    network = nn.Sequential(*layers)
+    before = [layer.weight.detach().clone() for layer in layers]
+    assert set(hash_layers(network, 50.0)) == {"0", "2"}
+    same = [torch.equal(layer.weight, weight) for layer, weight in zip(layers, before)]
+    assert same == [False, True, False]
 
 
 def test_a_wide_bandwidth_does_not_collapse_the_bulk():
