@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ros_xai.compression import output_error, red
-from ros_xai.compression.report import OutputError, layer_costs, packed_bytes
+from ros_xai.compression.report import Cost, OutputError, layer_costs, packed_bytes
 
 
 def small():
@@ -39,6 +39,12 @@ def test_layers_that_do_not_run_are_not_counted():
             return self.used(x)
 
     assert red(Spare().eval(), torch.ones(1, 3)).report.parameters == 16
+
+
+def test_a_layer_that_runs_twice_costs_twice():
+    conv = nn.Conv2d(2, 2, 3, padding=1)
+    costs = layer_costs(nn.Sequential(conv, nn.ReLU(), conv), torch.randn(1, 2, 5, 6))
+    assert costs["0"] == Cost(macs=2 * 30 * 2 * 2 * 9, positions=2 * 30)
 
 
 def test_packed_bytes():
