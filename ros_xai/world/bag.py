@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ros_xai.core.geometry import pose, rotation_z, yaw
+from ros_xai.core.geometry import pose, rotation_z
 from ros_xai.world.bag_writer import BagWriter, Marker
 from ros_xai.world.camera import Camera
 from ros_xai.world.domains import domain
@@ -187,10 +187,7 @@ def body_motion(run: Drive, step: int) -> tuple[tuple[float, ...], tuple[float, 
     """Linear m/s and angular rad/s velocity of the ego in its own frame."""
     R = run.T_world_base[step, :3, :3]
     linear = R.T @ np.array([*run.velocity(step), 0.0])
-    before, after = max(step - 1, 0), min(step + 1, run.steps - 1)
-    turned = yaw(run.T_world_base[after]) - yaw(run.T_world_base[before])
-    rate = float(np.angle(np.exp(1j * turned))) / (STEP * max(after - before, 1))
-    return tuple(float(v) for v in linear), (0.0, 0.0, rate)
+    return tuple(float(v) for v in linear), (0.0, 0.0, run.yaw_rate(step))
 
 
 def markers(run: Drive, step: int) -> list[Marker]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ros_xai.core.geometry import pose, rotation_z
+from ros_xai.core.geometry import pose, rotation_z, yaw
 from ros_xai.world import scene as scenes
 from ros_xai.world.camera import Camera, Frame, develop, lighting, meter, moving_surface, render
 from ros_xai.world.demand import TrafficConfig
@@ -78,13 +78,20 @@ class Drive:
         rng = np.random.default_rng([self.seed, 6, step])
         T = self.T_world_base[step] @ lidar.T_base_lidar
         velocity = np.array([*self.velocity(step), 0.0])
-        return sweep(surfaces or self.surfaces(step), lidar, T, rng, velocity, STEP)
+        rate = self.yaw_rate(step)
+        return sweep(surfaces or self.surfaces(step), lidar, T, rng, velocity, STEP, rate)
 
     def velocity(self, step: int) -> NDArray[np.float64]:
         """Ego velocity [2] in the map frame, m/s, from centred differences."""
         before, after = max(step - 1, 0), min(step + 1, self.steps - 1)
         moved = self.T_world_base[after, :2, 3] - self.T_world_base[before, :2, 3]
         return np.asarray(moved / (STEP * max(after - before, 1)), np.float64)
+
+    def yaw_rate(self, step: int) -> float:
+        """Ego yaw rate, rad/s, from centred differences."""
+        before, after = max(step - 1, 0), min(step + 1, self.steps - 1)
+        turned = yaw(self.T_world_base[after]) - yaw(self.T_world_base[before])
+        return float(np.angle(np.exp(1j * turned))) / (STEP * max(after - before, 1))
 
 
 def _settled(values: NDArray[np.float64]) -> NDArray[np.float64]:

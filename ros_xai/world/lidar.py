@@ -68,12 +68,14 @@ def sweep(
     rng: Generator,
     velocity: NDArray[np.floating] | None = None,
     duration: float = 0.1,
+    yaw_rate: float = 0.0,
 ) -> Sweep:
     """One revolution.
 
     With ``motion_distortion`` and the sensor's ``velocity`` [3] (m/s, map frame), each azimuth is
-    fired from where the sensor is by then (the sweep ends at ``T_world_lidar``), and its points
-    are given in the frame of the firing, as a raw sensor does.
+    fired from where the sensor is by then and as it is turned (``yaw_rate``, rad/s about the map's
+    z axis; the sweep ends at ``T_world_lidar``), and its points are given in the frame of the
+    firing, as a raw sensor does.
     """
     local = lidar.directions()
     azimuths, beams = local.shape[:2]
@@ -83,6 +85,9 @@ def sweep(
     origins = np.repeat(T_world_lidar[None, :3, 3], azimuths * beams, axis=0)
     if lidar.motion_distortion and velocity is not None:
         origins = origins + late[:, None] * np.asarray(velocity, np.float64)
+        x, y, z = directions.T
+        c, s = np.cos(late * yaw_rate), np.sin(late * yaw_rate)
+        directions = np.stack([c * x - s * y, s * x + c * y, z], axis=1).astype(np.float32)
     hits = cast(surfaces, np.ascontiguousarray(origins, np.float32), directions)
     hit = np.flatnonzero((hits.face >= 0) & (hits.distance < lidar.max_range))
     face = hits.face[hit]

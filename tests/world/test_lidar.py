@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ros_xai.core.geometry import pose, rotation_z
+from ros_xai.core.geometry import pose, rotation_z, yaw
+from ros_xai.world.drive import Drive
 from ros_xai.world.lidar import Lidar, hdl64, sweep
 from ros_xai.world.mesh import BUILDING, Material
 from ros_xai.world.rays import Surface
@@ -84,6 +85,34 @@ def test_motion_distorts_a_raw_sweep_as_the_sensor_moves() -> None:
         10.0 * (0.1 - raw.time[ahead]), abs=1e-3
     )
     assert np.all(np.diff(raw.time) >= 0) and raw.time[-1] == pytest.approx(0.1)
+
+
+def test_a_raw_sweep_is_turned_as_the_sensor_turns() -> None:
+    rate = 0.4  # rad/s
+    moving = replace(EXACT, motion_distortion=True, elevations=(0.0,))
+    raw = scan(moving, velocity=np.zeros(3), yaw_rate=rate)
+    heading = rate * (raw.time - 0.1)  # of the sensor at each firing; the sweep ends at 0
+    c, s = np.cos(heading), np.sin(heading)
+    x, y = raw.xyz[:, 0], raw.xyz[:, 1]
+    walls = np.abs(np.stack([c * x - s * y, s * x + c * y])) - [[10], [6]]
+    assert np.abs(walls.max(axis=0)).max() < 1e-3
+    assert np.array_equal(scan(moving, velocity=np.zeros(3)).xyz[-1], raw.xyz[-1])
+    still = replace(moving, motion_distortion=False)
+    assert np.array_equal(scan(still, yaw_rate=rate).xyz, scan(still).xyz)
+
+
+def test_a_drive_tells_its_sweeps_how_it_turns(small_drive: Drive) -> None:
+    headings = [yaw(T) for T in small_drive.T_world_base]
+    turned = np.diff(np.unwrap(headings))
+    step = int(np.abs(turned).argmax())
+    assert abs(turned[step]) > 0.01  # rad in 0.1 s
+    assert small_drive.yaw_rate(step) == pytest.approx(turned[step - 1 : step + 1].mean() / 0.1)
+    lidar = replace(EXACT, motion_distortion=True, elevations=(-8.0,))
+    told: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ros_xai.world.drive.sweep", lambda *a: told.append(a[-1]))
+        small_drive.sweep(step, lidar, [])
+    assert told == [small_drive.yaw_rate(step)]
 
 
 def test_same_generator_same_sweep() -> None:
