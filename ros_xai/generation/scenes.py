@@ -6,6 +6,7 @@ green and all driven cars brake or do not. So what style alone can change decide
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,7 +183,7 @@ def write_scenes(config: SceneConfig, folder: Path, drives: range | None = None)
         path = folder / f"scenes_{k:04d}.npz"
         if path.exists():
             continue
-        part = path.with_suffix(".part")
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")  # several may write the same
         with part.open("wb") as file:
             np.savez(file, **render_drive(config, k))
         part.replace(path)

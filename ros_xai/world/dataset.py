@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -122,7 +122,8 @@ def write_dataset(
             raise ValueError(
                 f"{folder} holds dataset {found}, not {record['hash']}: choose another folder"
             )
-    index.write_text(json.dumps(record, indent=1) + "\n")
+    else:
+        _write_whole(index, lambda file: file.write(f"{json.dumps(record, indent=1)}\n".encode()))
     missing = [k for k in range(config.sequences) if not (folder / _name(config, k)).exists()]
     done = config.sequences - len(missing)
     if progress:
@@ -150,23 +151,27 @@ def _name(config: DatasetConfig, k: int) -> str:
 
 
 def _write_one(config: DatasetConfig, folder: Path, k: int) -> None:
-    """Write one sequence; it gets its name last, so that half a one is not taken as done."""
+    """Write one sequence."""
     cv2.setNumThreads(1)
     network = config.networks[k % len(config.networks)]
     seed = config.seed * 100_003 + k
     if config.kind == "forecasting":
         traffic = simulate(seed, config.frames * STEP, network)
-        record = json.dumps(traffic.road_map.as_record(), separators=(",", ":"))
-        (folder / f"map_{k:04d}.json").write_text(record)
+        record = json.dumps(traffic.road_map.as_record(), separators=(",", ":")).encode()
+        _write_whole(folder / f"map_{k:04d}.json", lambda file: file.write(record))
         arrays = traffic_arrays(traffic)
     else:
         seconds = config.frames * config.stride * STEP
         arrays = sequence_arrays(config, drive(seed, seconds, network), k)
-    target = folder / _name(config, k)
-    partial = target.with_suffix(".partial")
+    _write_whole(folder / _name(config, k), lambda file: np.savez(file, **arrays))
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Half a file is not taken as done, also when several processes write the same one."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
-    partial.replace(target)
+        write(file)
+    partial.replace(path)
 
 
 def traffic_arrays(traffic: Traffic) -> dict[str, NDArray[Any]]:

@@ -6,12 +6,14 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 from ros_xai.core.camera import project
 from ros_xai.core.geometry import transform
+from ros_xai.world import dataset
 from ros_xai.world.dataset import PRESETS, DatasetConfig, default_folder, write_dataset
 
 SMALL = DatasetConfig(sequences=1, frames=3, stride=2, width=96, height=48, networks=("tee",))
@@ -85,6 +87,38 @@ def test_writing_resumes_and_repeats_to_the_byte(depth_folder: Path) -> None:
     (depth_folder / "sequence_0000.npz").unlink()
     write_dataset(SMALL, depth_folder, jobs=2)  # in another process
     assert digest(depth_folder) == before
+
+
+def test_two_that_write_the_same_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    savez, processes = np.savez, iter(range(1, 100))
+    monkeypatch.setattr(dataset.os, "getpid", lambda: next(processes))
+    monkeypatch.setattr(dataset, "drive", lambda *a: None)
+    monkeypatch.setattr(dataset, "sequence_arrays", lambda *a: {"label": np.arange(1000)})
+
+    def meanwhile(file: BinaryIO, **arrays: np.ndarray) -> None:
+        monkeypatch.setattr(np, "savez", savez)
+        write_dataset(SMALL, tmp_path, jobs=1)
+        savez(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", meanwhile)
+    write_dataset(SMALL, tmp_path, jobs=1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["index.json", "sequence_0000.npz"]
+    with np.load(tmp_path / "sequence_0000.npz") as data:
+        assert np.array_equal(data["label"], np.arange(1000))
+
+
+def test_a_run_killed_while_it_wrote_leaves_no_half_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(SMALL, tmp_path, jobs=1)
+    assert not (tmp_path / "index.json").exists()
 
 
 def test_a_folder_of_another_dataset_is_left_alone(depth_folder: Path) -> None:
