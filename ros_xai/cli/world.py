@@ -71,7 +71,7 @@ def bag(
         with Progress() as progress:
             task = progress.add_task("frames", total=config.frames)
             write_bag(config, out, jobs, lambda done, _: progress.update(task, completed=done))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(f"{out}: {config.frames} frames, {out.stat().st_size / 1e6:.1f} MB")
 
@@ -139,7 +139,7 @@ def dataset(
                 jobs,
                 lambda done, total: progress.update(task, completed=done, total=total),
             )
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise typer.BadParameter(str(error)) from error
     typer.echo(str(folder))
 
@@ -183,6 +183,8 @@ def preview(
     \b
     Example: ros_xai world preview sheet.png --seed 10 --step 100
     """
+    if out.suffix.lower() != ".png":
+        raise typer.BadParameter(f"expected a picture to write that ends in .png; got {out}")
     try:
         run = drive(seed, (step + 1) / 10, network)
     except ValueError as error:

@@ -47,7 +47,6 @@ def check(run: Drive, camera: Camera, domain: Domain, pairs: int = 6) -> list[In
     Raises:
         ValueError: the ego stands still all the time.
     """
-    found = _track_invariants(run)
     domain = replace(domain, rain=0.0, wet=0.0)
     gap = 3
     moved = np.linalg.norm(run.T_world_base[gap:, :2, 3] - run.T_world_base[:-gap, :2, 3], axis=1)
@@ -55,6 +54,7 @@ def check(run: Drive, camera: Camera, domain: Domain, pairs: int = 6) -> list[In
     if len(moving) == 0:
         raise ValueError("the ego stands still on this drive: take another seed or more seconds")
     steps = moving[np.linspace(0, len(moving) - 1, pairs).astype(int)].tolist()
+    found = _track_invariants(run)
     exposures = run.exposures(camera, domain)
     rows = []
     for step in steps:

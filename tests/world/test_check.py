@@ -80,12 +80,38 @@ def test_the_command_ends_with_one_on_a_broken_promise(monkeypatch: pytest.Monke
         ["dataset", "sound"],
         ["dataset", "depth", "--domains", "snow"],
         ["check", "--domain", "snow"],
+        ["preview", "sheet.tga"],
     ],
 )
 def test_wrong_options_are_refused_with_what_was_expected(arguments: list[str]) -> None:
     result = CliRunner().invoke(command.app, arguments)
     assert result.exit_code == 2
     assert "expected" in result.output
+
+
+def test_a_drive_too_short_to_measure_is_told_so(small_drive: Drive) -> None:
+    traffic = small_drive.scene.traffic
+    first = {n: getattr(traffic, n)[:2] for n in ("time", "xy", "yaw", "speed", "signals", "lights")}
+    scene = replace(small_drive.scene, traffic=replace(traffic, **first))
+    short = replace(small_drive, scene=scene, T_world_base=small_drive.T_world_base[:2])
+    with pytest.raises(ValueError, match="more seconds"):
+        check.check(short, CAMERA, Domain())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "writer"),
+    [(["bag", "file/x.mcap"], "write_bag"), (["dataset", "depth"], "write_dataset")],
+)
+def test_what_cannot_be_written_is_told_without_a_traceback(
+    arguments: list[str], writer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotADirectoryError("Not a directory: 'file'")
+
+    monkeypatch.setattr(command, writer, refuse)
+    result = CliRunner().invoke(command.app, arguments)
+    assert result.exit_code == 2
+    assert "Not a directory: 'file'" in result.output
 
 
 def test_the_contact_sheet_shows_domains_and_truths(small_drive: Drive) -> None:
