@@ -38,14 +38,14 @@ class Candidate:
         """
         if path is None:
             return cls(DEFAULT, sha256=_digest([""]))
-        text = path.read_text()
         try:
+            text = path.read_text()
             content = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is no YAML: {error}") from None
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: expected a ROS parameter file")
-        # Weights are given by path: other content under the same path is another configuration.
+        # Networks are given by path: other content under the same path is another configuration.
         files = [hashlib.sha256(f.read_bytes()).hexdigest() for f in _files(content)]
         return cls(path.stem, text, path.resolve(), _digest([text, *files]))
 
@@ -100,12 +100,15 @@ def version() -> str:
 
 
 def _files(content: Any) -> Iterator[Path]:
-    """Files that a parameter file names."""
+    """Files that a parameter file names, with their cards; of a bundle the card, which holds the
+    hashes of the rest."""
     if isinstance(content, dict):
         for _, value in sorted(content.items(), key=lambda item: str(item[0])):
             yield from _files(value)
-    elif isinstance(content, str) and content and "\n" not in content and Path(content).is_file():
-        yield Path(content)
+    elif isinstance(content, str) and content and "\n" not in content:
+        named = Path(content)
+        beside = named.with_suffix(".json") if named.suffix == ".safetensors" else named / "card.json"
+        yield from (path for path in (named, beside) if path.is_file())
 
 
 def _digest(parts: Any) -> str:

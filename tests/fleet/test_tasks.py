@@ -30,14 +30,27 @@ def test_all_that_decides_the_rows_is_in_the_key_and_nothing_else(tmp_path: Path
     assert replace(task, candidate=Candidate.of(copied)).key == task.key
 
 
-def test_other_weights_under_the_same_path_are_another_configuration(tmp_path: Path) -> None:
-    weights, config = tmp_path / "w.safetensors", tmp_path / "c.yaml"
-    config.write_text(f"depth: {{ros__parameters: {{weights: {weights}}}}}\n")
-    hashes = []
-    for content in (b"old", b"new"):
-        weights.write_bytes(content)
-        hashes.append(Candidate.of(config).sha256)
-    assert hashes[0] != hashes[1]
+@pytest.mark.parametrize(
+    ("named", "changed"),
+    [
+        ("weights: w.safetensors", "w.safetensors"),
+        ("weights: w.safetensors", "w.json"),
+        ("engine: bundle", "bundle/card.json"),
+    ],
+)
+def test_another_network_under_the_same_path_is_another_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, changed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bundle").mkdir()
+    for name in ("w.safetensors", "w.json", "bundle/card.json"):
+        (tmp_path / name).write_bytes(b"old")
+    config = tmp_path / "c.yaml"
+    config.write_text(f"depth: {{ros__parameters: {{{named}}}}}\n")
+    before = Candidate.of(config).sha256
+    assert Candidate.of(config).sha256 == before
+    (tmp_path / changed).write_bytes(b"new")
+    assert Candidate.of(config).sha256 != before
 
 
 def test_candidates_are_the_files_or_the_defaults(tmp_path: Path) -> None:
