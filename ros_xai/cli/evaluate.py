@@ -93,6 +93,7 @@ def evaluate(
         plan = run.Plan(finding.find(bags), found, _topics(remap or []), needs, retries)
         names = [candidate.name for candidate in found]
         wanted = conditioning.load(conditions, names) if conditions else None
+        store = Store(out)
         workers: Engine = (
             Ray(needs, address)
             if engine == "ray"

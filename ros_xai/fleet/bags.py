@@ -100,14 +100,17 @@ def _collection(folder: Path) -> Iterator[BagFile]:
 def _manifest(path: Path) -> Iterator[BagFile]:
     """Paths relative to the manifest: a line each, or `bags:` of paths and mappings in YAML."""
     if path.suffix == ".txt":
-        lines = (line.strip() for line in path.read_text().splitlines())
-        for line in lines:
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path} is no text: {error}") from None
+        for line in map(str.strip, text.splitlines()):
             if line and not line.startswith("#"):
                 yield BagFile("", path.parent / line)
         return
     try:
         content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no YAML: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("bags"), list):
         raise ConfigError(f"{path}: expected `bags:` with a list of paths or mappings")

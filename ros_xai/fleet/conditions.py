@@ -61,7 +61,7 @@ def load(path: Path, configs: Sequence[str]) -> Conditions:
     """
     try:
         content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no YAML: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected `bags:` and `regressions:`")
@@ -71,8 +71,12 @@ def load(path: Path, configs: Sequence[str]) -> Conditions:
             close = difflib.get_close_matches(condition.metric, METRICS, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ConfigError(f"{path}: no metric {condition.metric}{hint}")
-        if all(getattr(condition, bound) is None for bound in BOUNDS):
+        bounds = {name: getattr(condition, name) for name in BOUNDS}
+        if all(value is None for value in bounds.values()):
             raise ConfigError(f"{path}: {condition.metric} has no {', '.join(BOUNDS)}")
+        for name, value in bounds.items():
+            if value is not None and math.isnan(value):  # nothing would ever break it
+                raise ConfigError(f"{path}: {condition.metric}: {name} is no number")
         if unknown := set(condition.configs) - set(configs):
             raise ConfigError(
                 f"{path}: no configuration {unknown.pop()}; there are {list(configs)}"

@@ -44,6 +44,7 @@ def test_bounds(tmp_path: Path, condition: str, expected: set[tuple[str, str]]) 
     [
         ("bags: [{metric: absrel, max: 1}]", "did you mean abs_rel"),
         ("bags: [{metric: abs_rel}]", "has no min, max"),
+        ("bags: [{metric: abs_rel, max: .nan}]", "abs_rel: max is no number"),
         ("bags: [{metric: abs_rel, maximum: 1}]", "unknown key"),
         ("bags: [{metric: abs_rel, max: 1, configs: [newer]}]", "no configuration newer"),
         ("regressions: none", "regressions"),

@@ -205,6 +205,20 @@ def test_wrong_commands_say_what_is_wrong(
     assert message in result.output
 
 
+@pytest.mark.parametrize("option", ["BAGS", "--config", "--conditions", "--out"])
+@pytest.mark.parametrize("name", ["noise.yaml", "noise.txt"])
+def test_a_file_that_cannot_be_used_is_a_wrong_command(
+    drives: Path, tmp_path: Path, option: str, name: str
+) -> None:
+    noise = tmp_path / name
+    noise.write_bytes(b"\xff\xfe\xfa")
+    given = {"BAGS": drives, "--out": tmp_path / "out", option: noise}
+    bags = given.pop("BAGS")
+    result = evaluate(bags, *(word for pair in given.items() for word in pair))
+    assert result.exit_code == 2, result.output
+    assert str(noise) in result.output
+
+
 def test_two_ray_nodes_one_killed_give_the_rows_of_the_local_engine(
     drives: Path,
     configs: list[str],
