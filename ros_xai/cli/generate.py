@@ -128,7 +128,7 @@ def pairs(
 ) -> None:
     """Write layout-image pairs that `ros_xai train segmentation --source OUT` takes.
 
-    OUT/image/NNNN.png, OUT/label/NNNN.png and OUT/classes.yaml. With --styles, each image wears
+    OUT/image/NNNNN.png, OUT/label/NNNNN.png and OUT/classes.yaml. With --styles, each image wears
     the styles of one image of that folder, else of one of the rendered images that ship.
 
     \b
@@ -225,7 +225,7 @@ def _with_present(
 
 def _size(text: str) -> tuple[int, int]:
     rows, _, columns = text.partition("x")
-    if not (rows.isdigit() and columns.isdigit() and int(rows) and int(columns)):
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
         raise PaletteError(f"--size {text}: expected ROWSxCOLUMNS, as 64x128")
     return int(rows), int(columns)
 

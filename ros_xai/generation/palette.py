@@ -68,11 +68,12 @@ class PaletteModel:
     ) -> Floats:
         """A palette [C] with the asked shares; the other classes as in a palette like it.
 
-        Of 512 drawn palettes the nearest in the asked classes gives the ratios of the rest; when
-        the asked shares sum to 1 there is no rest.
+        Of 512 drawn palettes the nearest in the asked classes that has others gives the ratios of
+        the rest; when the asked shares sum to 1 there is no rest.
 
         Raises:
-            PaletteError: an unknown class, a share outside [0, 1] or a sum above 1.
+            PaletteError: an unknown class, a share outside [0, 1], a sum above 1, or no class left
+                for the rest.
         """
         check_shares(asked, names)
         index = [names.index(name) for name in asked]
@@ -80,11 +81,16 @@ class PaletteModel:
         palette = np.zeros(len(names))
         rest = 1 - wanted.sum()
         if rest > 1e-6:
-            drawn = self.sample(512, rng)
-            near = drawn[np.argmin(np.abs(drawn[:, index] - wanted).sum(axis=1))].copy()
-            near[index] = 0
-            if near.sum() <= 0:  # every class was asked for
+            if len(index) == len(names):
                 raise PaletteError(f"the shares of all classes sum to {wanted.sum():g}, not to 1")
+            drawn = self.sample(512, rng)
+            distance = np.abs(drawn[:, index] - wanted).sum(axis=1)
+            drawn[:, index] = 0
+            distance[drawn.sum(axis=1) <= 0] = np.inf
+            near = drawn[np.argmin(distance)]
+            if near.sum() <= 0:
+                left = ", ".join(name for name in names if name not in asked)
+                raise PaletteError(f"ask for {left}, too: no drawn palette has any for the rest")
             palette = near / near.sum() * rest
         palette[index] = wanted
         return palette / palette.sum()
@@ -106,6 +112,8 @@ def parse_palette(text: str) -> dict[str, float]:
     asked: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, value = part.partition("=")
+        if name.strip() in asked:
+            raise PaletteError(f"{name.strip()} is asked for twice")
         try:
             asked[name.strip()] = float(value)
         except ValueError:

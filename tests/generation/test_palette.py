@@ -59,6 +59,16 @@ def test_asked_shares_are_kept_and_the_rest_follows_the_model():
     assert whole == pytest.approx([0.3, 0.0, 0.7])
 
 
+def test_the_rest_goes_to_what_was_not_asked_for_even_where_the_nearest_palette_lacks_it():
+    means = np.array([[0.6, 0.4, 0.0], [0.3, 0.3, 0.4]])
+    model = PaletteModel(np.full(2, 0.5), means, np.zeros((2, 3, 3)))
+    names, rng = ("road", "sky", "car"), np.random.default_rng(0)
+    palette = model.completed({"road": 0.55, "sky": 0.35}, names, rng)
+    assert palette == pytest.approx([0.55, 0.35, 0.1])
+    with pytest.raises(PaletteError, match="ask for car, too"):
+        certain([0.6, 0.4, 0.0]).completed({"road": 0.5, "sky": 0.3}, names, rng)
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
@@ -75,7 +85,7 @@ def test_palettes_that_cannot_be(asked, message):
 
 def test_palettes_as_text():
     assert parse_palette("road=0.4, car=.1,") == {"road": 0.4, "car": 0.1}
-    for wrong in ("", "road", "road=much"):
+    for wrong in ("", "road", "road=much", "road=0.1,road=0.3"):
         with pytest.raises(PaletteError):
             parse_palette(wrong)
 
