@@ -107,7 +107,9 @@ def _files(content: Any) -> Iterator[Path]:
             yield from _files(value)
     elif isinstance(content, str) and content and "\n" not in content:
         named = Path(content)
-        beside = named.with_suffix(".json") if named.suffix == ".safetensors" else named / "card.json"
+        beside = (
+            named.with_suffix(".json") if named.suffix == ".safetensors" else named / "card.json"
+        )
         yield from (path for path in (named, beside) if path.is_file())
 
 

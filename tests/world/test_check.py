@@ -91,7 +91,9 @@ def test_wrong_options_are_refused_with_what_was_expected(arguments: list[str]) 
 
 def test_a_drive_too_short_to_measure_is_told_so(small_drive: Drive) -> None:
     traffic = small_drive.scene.traffic
-    first = {n: getattr(traffic, n)[:2] for n in ("time", "xy", "yaw", "speed", "signals", "lights")}
+    first = {
+        n: getattr(traffic, n)[:2] for n in ("time", "xy", "yaw", "speed", "signals", "lights")
+    }
     scene = replace(small_drive.scene, traffic=replace(traffic, **first))
     short = replace(small_drive, scene=scene, T_world_base=small_drive.T_world_base[:2])
     with pytest.raises(ValueError, match="more seconds"):
