@@ -99,7 +99,6 @@ def evaluate(
             if engine == "ray"
             else Local(jobs or max(1, (os.cpu_count() or 1) // cpus))
         )
-        store = Store(out)
     except (ConfigError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(WRONG) from None
