@@ -26,6 +26,13 @@ def test_many_independent_figures_have_the_interval_of_their_maximum() -> None:
     assert widths == pytest.approx(np.full(20, 3.016), rel=0.06)
 
 
+def test_a_figure_of_few_of_the_bags_has_the_interval_of_those() -> None:
+    differences = np.random.default_rng(5).normal(3.0, 1.0, (400, 1))
+    differences[100:] = np.nan
+    expected = 1.96 * differences[:100].std() / 10
+    assert half_widths(differences, 0)[0] == pytest.approx(expected, rel=0.1)
+
+
 def test_copies_of_one_figure_cost_nothing() -> None:
     one = np.random.default_rng(2).normal(0, 1, (200, 1))
     assert half_widths(one.repeat(10, 1), 0)[0] == pytest.approx(half_widths(one, 0)[0])
@@ -79,6 +86,16 @@ def test_equal_values_have_no_difference_and_few_bags_no_verdict() -> None:
     )
     assert [(c.verdict, c.bags) for c in found] == [("none", 20), ("too few bags", 7)]
     assert (found[0].low, found[0].high) == (0, 0)
+
+
+def test_means_are_over_the_bags_that_both_have_and_eight_are_enough() -> None:
+    before, after = np.full(20, 0.2), np.full(20, 0.3)
+    before[8:14], after[14:] = 9.0, 7.0
+    after[8:14], before[14:] = np.nan, np.nan
+    (found,) = compare([measure("abs_rel", before, after)], "old", "new")
+    assert (found.bags, found.verdict) == (8, "regression")
+    assert found.baseline_mean == pytest.approx(0.2)
+    assert found.candidate_mean == pytest.approx(0.3)
 
 
 def test_a_difference_that_is_the_same_on_every_bag_is_one() -> None:

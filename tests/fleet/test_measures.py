@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,26 @@ def test_failing_where_another_succeeds_counts_as_no_answer(made_up: MadeUp) -> 
     assert answered["old"][0] == 1.0
     assert answered["new"][0] == 0.0
     assert np.isnan(answered["old"][1]) and np.isnan(answered["new"][1])
+
+
+def test_hours_are_of_utc_from_the_full_hour_to_the_next(
+    made_up: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        day = 1_700_006_400  # 2023-11-15, 0:00 UTC
+        starts = {"a": day, "b": day + 6 * 3600 - 1, "c": day + 6 * 3600}
+        rows = {(bag, "x"): {"abs_rel": 0.2, "start_s": float(s)} for bag, s in starts.items()}
+        by = found(made_up, rows)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    inside = {p: np.isfinite(m.values["x"]).tolist() for (_, k, p), m in by.items() if "hour" in k}
+    assert inside == {"0-6": [True, True, False], "6-12": [False, False, True]}
+
+
+def test_which_way_is_worse() -> None:
+    metrics = ("abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3", "coverage", "answered")
+    lower = [m for m in metrics if Measure(m, "", "", {}).lower_is_better]
+    assert lower == ["abs_rel", "sq_rel", "rmse", "rmse_log"]

@@ -43,6 +43,12 @@ def test_scales_double_and_are_probabilities():
         assert torch.allclose(scale.masks.mean(dim=(2, 3)), asked, atol=0.03)  # above one pixel
 
 
+def test_more_layouts_than_fit_a_batch_keep_their_palettes():
+    labels = generator().generate(np.eye(3)[np.arange(70) % 3])
+    assert labels.shape == (70, 16, 32)
+    assert (labels == (np.arange(70) % 3)[:, None, None]).all()
+
+
 def test_the_surroundings_of_a_region_are_kept_at_every_scale():
     network = LayoutNetwork(SMALL)
     source = torch.nn.functional.one_hot(torch.from_numpy(bands(1)).long(), 3)

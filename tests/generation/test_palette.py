@@ -47,6 +47,16 @@ def test_aic_finds_two_kinds_and_samples_have_their_mean():
     assert np.allclose(drawn.mean(0), data.mean(0), atol=0.02)
 
 
+def test_samples_come_as_often_as_their_weights_and_are_clipped_at_zero():
+    means = np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
+    model = PaletteModel(np.array([0.9, 0.1]), means, np.zeros((2, 3, 3)))
+    drawn = model.sample(2000, np.random.default_rng(0))
+    assert drawn[:, 0].mean() == pytest.approx(0.9, abs=0.02)
+    wide = PaletteModel(np.ones(1), np.array([[0.8, 0.2, 0.0]]), np.diag([0, 0, 1e-4])[None])
+    shares = wide.sample(2000, np.random.default_rng(0))[:, 2]
+    assert (shares == 0).mean() == pytest.approx(0.5, abs=0.05)
+
+
 def certain(mean: list[float]) -> PaletteModel:
     return PaletteModel(np.ones(1), np.array([mean]), np.zeros((1, 3, 3)))
 

@@ -83,6 +83,16 @@ def test_spread_and_entropy_vanish_for_one_hot_masks_and_only_for_them():
     assert entropy(uniform).item() == pytest.approx(np.log(4), abs=1e-3)
 
 
+def test_losses_of_a_region_are_means_over_it():
+    region = torch.zeros(1, 1, 4, 8)
+    region[..., :2] = 1
+    masks = torch.full((1, 2, 4, 8), 5.0)
+    masks[..., :2] = 0.75  # 1.5 together
+    assert spread(masks, region).item() == pytest.approx(0.25)
+    halves = torch.full((1, 2, 4, 8), 0.5)
+    assert entropy(halves, region).item() == pytest.approx(np.log(2), abs=1e-3)
+
+
 def test_recovery_is_the_divergence_of_the_mean():
     asked = torch.tensor([[0.5, 0.5]])
     probabilities = torch.tensor([0.25, 0.75])[None, :, None, None].expand(1, 2, 4, 4)
