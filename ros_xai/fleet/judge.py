@@ -24,7 +24,7 @@ from ros_xai.world.mesh import CLASSES
 ODOMETRY = "nav_msgs/msg/Odometry"
 LABELS = "/gt/labels"  # uint8 image; its values are indices of the world's CLASSES
 NEAR_NS = 200_000_000  # odometry this near tells a frame's speed
-AHEAD_NS = 1_000_000_000  # how much later than a stamp its label may be recorded
+AHEAD_NS = 1_000_000_000  # how far the stamps of a bag may be out of order
 
 Row = dict[str, Any]
 
@@ -73,7 +73,8 @@ def class_rows(frame: Frame, label: NDArray[np.uint8] | None) -> Iterator[Row]:
 class Beside:
     """What a bag says of the moment of a frame: the speed and the label image.
 
-    Moves forward through the bag once and holds little of it.
+    Moves forward through the bag once and holds little of it. How far it is, the stamps tell: the
+    time of recording may be of another clock, as in simulation.
     """
 
     def __init__(self, bag: Bag) -> None:
@@ -83,7 +84,8 @@ class Beside:
             key=lambda name: (not name.startswith("/gt/"), name),
         )
         self._odometry = odometry[0] if odometry else None
-        self._records = iter(bag.records())
+        self._clock = LABELS if LABELS in bag.topics else self._odometry
+        self._records = iter(bag.records() if self._clock else ())
         self._read_ns = 0
         self._speeds: dict[int, float] = {}
         self._labels: dict[int, Record] = {}
@@ -94,8 +96,7 @@ class Beside:
             record = next(self._records, None)
             if record is None:
                 break
-            self._read_ns = record.log_ns
-            self._take(record)
+            self._take(record, stamp_ns - AHEAD_NS)
         for held in (self._speeds, self._labels):
             for old in [s for s in held if s < stamp_ns - AHEAD_NS]:
                 del held[old]
@@ -103,12 +104,14 @@ class Beside:
         near = nearest is not None and abs(nearest - stamp_ns) <= NEAR_NS
         return self._speeds[nearest] if near else None, self._label(stamp_ns)
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: Record, oldest_ns: int) -> None:
         if record.topic not in (self._odometry, LABELS):
             return
         stamp_ns = stamp_of(record.data)
-        if stamp_ns is None:
+        if stamp_ns is None or stamp_ns < oldest_ns:
             return
+        if record.topic == self._clock:
+            self._read_ns = stamp_ns
         if record.topic == LABELS:
             self._labels[stamp_ns] = record
             return
