@@ -22,7 +22,9 @@ def view(
     outputs: Annotated[
         Path | None, typer.Option(help="A second bag shown with it: outputs.mcap of a replay.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the page.", min=1, max=65535)] = 9090,
+    port: Annotated[
+        int, typer.Option(help="Port of the page; the data take the next one.", min=1, max=65534)
+    ] = 9090,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     save: Annotated[
         Path | None, typer.Option(help="Write a .rrd file instead of opening the page.")
