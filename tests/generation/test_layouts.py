@@ -1,13 +1,14 @@
 """Layout networks, their training and the editing of parts."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from ros_xai.generation.layout_network import Critic, LayoutConfig, LayoutNetwork
+from ros_xai.generation.layout_network import Critic, LayoutConfig, LayoutNetwork, pixel_norm
 from ros_xai.generation.layouts import LayoutGenerator
 from ros_xai.generation.palette import PaletteError, PaletteModel, proportions_of
 from ros_xai.training.layout import LayoutRecipe, LayoutTrainer, gradient_penalty
@@ -41,6 +42,27 @@ def test_scales_double_and_are_probabilities():
     for scale in scales:
         assert torch.allclose(scale.probabilities.sum(1), torch.ones(()), atol=1e-5)
         assert torch.allclose(scale.masks.mean(dim=(2, 3)), asked, atol=0.03)  # above one pixel
+
+
+def test_pixel_norm_brings_the_features_of_a_pixel_to_a_root_mean_square_of_one():
+    x = torch.tensor([3.0, -4.0])[None, :, None, None] * torch.tensor([0.01, 1.0, 100.0])
+    expected = torch.tensor([3.0, -4.0]) / 12.5**0.5
+    assert torch.allclose(pixel_norm(x)[0, :, 0].T, expected.expand(3, 2), rtol=1e-3)
+
+
+def test_without_the_activation_the_palette_is_still_an_input():
+    around = torch.zeros(1, 3, 16, 32), torch.ones(1, 1, 16, 32)
+    differ = []
+    for conditioning in ("concatenated", "unconditional"):
+        torch.manual_seed(0)
+        network = LayoutNetwork(replace(SMALL, conditioning=conditioning))
+        z = torch.randn(1, 4)
+        first, second = (
+            network(z, torch.tensor([asked]), *around)[-1].probabilities
+            for asked in ([0.8, 0.1, 0.1], [0.1, 0.1, 0.8])
+        )
+        differ.append(not torch.equal(first, second))
+    assert differ == [True, False]
 
 
 def test_more_layouts_than_fit_a_batch_keep_their_palettes():
