@@ -14,7 +14,15 @@ from typer.testing import CliRunner
 
 from ros_xai.cli.world import app
 from ros_xai.core.geometry import yaw
-from ros_xai.world.bag import BagConfig, body_motion, future, lights, markers, write_bag
+from ros_xai.world.bag import (
+    BagConfig,
+    _Odometry,
+    body_motion,
+    future,
+    lights,
+    markers,
+    write_bag,
+)
 from ros_xai.world.camera import Camera
 from ros_xai.world.drive import Drive
 from ros_xai.world.lidar import Lidar, hdl64
@@ -173,6 +181,28 @@ def test_lights_are_those_of_the_traffic(small_drive: Drive) -> None:
         assert braking == near & set(np.flatnonzero(traffic.signals[step] & BRAKE).tolist())
         seen |= {m.ns for m in found} | {m.text for m in found}
     assert {"signal", "brake", "red", "green"} <= seen
+
+
+def test_tracks_are_all_agents_near_but_the_ego(small_drive: Drive) -> None:
+    xy = small_drive.scene.traffic.xy[30]
+    near = np.flatnonzero(np.hypot(*(xy - xy[0]).T) < 80).tolist()
+    assert near[0] == 0 and len(near) > 5
+    assert [box.id for box in markers(small_drive, 30)] == near[1:]
+
+
+def test_odometry_is_pulled_to_the_gps_fixes(small_drive: Drive) -> None:
+    poses: list[np.ndarray] = []
+
+    class Kept:
+        def odometry(self, topic: str, stamp: int, frame: str, child: str, T: Any, *_: Any) -> None:
+            poses.append(T[:3, 3].copy())
+
+    odometry = _Odometry(0, small_drive)
+    odometry._T[1, 3] += 100.0
+    for step in range(61):
+        odometry.write(Kept(), step)  # type: ignore[arg-type]
+    off = np.linalg.norm(poses[60] - small_drive.T_world_base[60, :3, 3])
+    assert off == pytest.approx(100 * 0.98**60, abs=3.0)
 
 
 NAN = float("nan")
