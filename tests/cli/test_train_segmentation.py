@@ -153,37 +153,35 @@ def test_a_bag_and_a_folder_are_targets(data, tmp_path):
     assert nowhere.exit_code == 1 and "expected --target or --target-bag" in nowhere.output
 
 
-def test_a_bundle_grows_by_the_classes_it_lacks(data, tmp_path):
-    train(tmp_path / "first", "--source", data)
-    weights = tmp_path / "first" / "segmentation.safetensors"
-    scooters = write_data(tmp_path / "scooters", ["background", "scooter"], seed=2)
-    result = train(
-        tmp_path / "second", "--method", "plop", "--source", scooters, "--weights", weights
-    )
-    assert result.exit_code == 0, result.output
-    grown = Segmenter.load(tmp_path / "second" / "segmentation.safetensors")
-    assert grown.classes.names == ("background", "road", "sky", "scooter")
-    # Three small steps after the growth the answers are still those of before, one channel up.
-    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    before, after = Segmenter.load(weights)(picture).labels, grown(picture).labels
-    assert (after == before + 1).mean() > 0.9
-
-
-def test_a_known_background_comes_first_and_is_no_class_twice(data, tmp_path):
-    streets = write_data(tmp_path / "streets", ["road", "background", "sky"])
+def grown_by_scooters(tmp_path: Path, streets: Path, method: str) -> tuple[Segmenter, Segmenter]:
+    """A segmenter of `streets`, and what the method makes of it with a class more."""
     train(tmp_path / "first", "--source", streets)
     weights = tmp_path / "first" / "segmentation.safetensors"
     scooters = write_data(tmp_path / "scooters", ["background", "scooter"], seed=2)
     result = train(
-        tmp_path / "second", "--method", "mib", "--source", scooters, "--weights", weights
+        tmp_path / "second", "--method", method, "--source", scooters, "--weights", weights
     )
     assert result.exit_code == 0, result.output
     grown = Segmenter.load(tmp_path / "second" / "segmentation.safetensors")
     assert grown.classes.names == ("background", "road", "sky", "scooter")
+    return Segmenter.load(weights), grown
+
+
+PICTURE = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+
+
+def test_a_bundle_grows_by_the_classes_it_lacks(data, tmp_path):
+    old, grown = grown_by_scooters(tmp_path, data, "plop")
+    # Three small steps after the growth the answers are still those of before, one channel up.
+    assert (grown(PICTURE).labels == old(PICTURE).labels + 1).mean() > 0.9
+
+
+def test_a_known_background_comes_first_and_is_no_class_twice(tmp_path):
+    streets = write_data(tmp_path / "streets", ["road", "background", "sky"])
+    old, grown = grown_by_scooters(tmp_path, streets, "mib")
     assert grown.classes.colors[:3] == ((1, 0, 0), (0, 0, 0), (2, 0, 0))
-    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    before, after = Segmenter.load(weights)(picture).labels, grown(picture).labels
-    assert (after == np.array([1, 0, 2])[before]).mean() > 0.9
+    moved = np.array([1, 0, 2])[old(PICTURE).labels]
+    assert (grown(PICTURE).labels == moved).mean() > 0.9
 
 
 def test_held_out_images_without_labels_are_not_scored(data, tmp_path):
