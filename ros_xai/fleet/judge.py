@@ -86,7 +86,7 @@ class Beside:
         self._odometry = odometry[0] if odometry else None
         self._clock = LABELS if LABELS in bag.topics else self._odometry
         self._records = iter(bag.records() if self._clock else ())
-        self._read_ns = 0
+        self._read_ns = self._latest_ns = 0
         self._speeds: dict[int, float] = {}
         self._labels: dict[int, Record] = {}
 
@@ -110,8 +110,8 @@ class Beside:
         stamp_ns = stamp_of(record.data)
         if stamp_ns is None or stamp_ns < oldest_ns:
             return
-        if record.topic == self._clock:
-            self._read_ns = stamp_ns
+        if record.topic == self._clock:  # one stamp far ahead does not end the reading
+            self._read_ns, self._latest_ns = min(self._latest_ns, stamp_ns), stamp_ns
         if record.topic == LABELS:
             self._labels[stamp_ns] = record
             return

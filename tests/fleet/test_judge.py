@@ -49,3 +49,14 @@ def test_nothing_is_said_of_moments_that_the_bag_does_not_know(tmp_path: Path) -
     with BagWriter(tmp_path / "blind.mcap") as bag:
         bag.image("/camera/image", SECOND, "camera", np.zeros((2, 3), np.uint8), "mono8")
     assert Beside(Bag(tmp_path / "blind.mcap")).at(SECOND) == (None, None)
+
+
+def test_one_stamp_far_ahead_does_not_end_the_reading(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "jump.mcap") as bag:
+        for k in range(FRAMES):
+            stamp = 10**18 if k == 5 else 100 * SECOND + k * SECOND // 10
+            label = np.full((2, 3), k, np.uint8)
+            bag.image("/gt/labels", stamp, "camera", label, "mono8", log_ns=k * SECOND // 10)
+    beside = Beside(Bag(tmp_path / "jump.mcap"))
+    found = [beside.at(100 * SECOND + k * SECOND // 10)[1] for k in range(FRAMES)]
+    assert [k for k, label in enumerate(found) if label is None] == [5]
