@@ -96,7 +96,10 @@ class Attribution:
         return [divmod(int(cell), columns) for cell in order]
 
     def settled(self, top: int = 8, tolerance: float = 0.1) -> bool:
-        """Whether more forwards would hardly move any cell: none is `unsettled`."""
+        """Whether more forwards would hardly move any cell: none is `unsettled`.
+
+        Ask before `signed`, whose errors are still those of the indices.
+        """
         if self.standard_error is None:
             raise ValueError(f"a {self.method} attribution does not know its standard error")
         targets = self.values.shape[0] if self.values.ndim == 3 else 1
